@@ -1,0 +1,14 @@
+"""A static file server on sendfile(2), as one straight pipeline.
+
+1. `protocol` turns bytes into a validated `Request`: a gate, then h11.
+2. `resource` turns its target into an open file, a redirect or a refusal.
+3. `response` decides the status, the fields and the body: a pure function.
+4. `transport` puts the chunks on the socket: bytes by send, spans by sendfile.
+5. `server` composes: connections, listeners, worker pools, a supervisor.
+
+The stages share the words of `semantics` and the tree of `errors`, and never
+import one another; only `server` sees them all. `config` states every option
+once; `cli` is the command.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,88 @@
+"""Tell whether pages of a file are in memory, so that sending them can't block."""
+
+import ctypes
+import os
+import struct
+
+from sendfile_server.resource.files import OpenFile
+
+_SYS_CACHESTAT = 451  # Linux 6.5; one number on all architectures
+_RANGE = struct.Struct("QQ")
+_RESULT_SIZE = 40  # five counters; the first is that of cached pages
+_COUNTER = struct.Struct("Q")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+# Readahead brings at least this much, so that one byte in each such window
+# stands for the rest of it.
+_WINDOW = 65536
+
+_syscall = ctypes.CDLL(None, use_errno=True).syscall
+_syscall.restype = ctypes.c_long
+_syscall.argtypes = [
+    ctypes.c_long,
+    ctypes.c_int,
+    ctypes.c_char_p,
+    ctypes.c_char_p,
+    ctypes.c_uint,
+]
+
+
+class Residency:
+    """Judges spans of files, with a memory of what was sent lately.
+
+    Where the kernel can't tell (overlayfs, as in every container), what was
+    sent lately counts as warm, and all else as cold. The memory is two
+    generations of at most *capacity* windows each; a capacity of 0 is none.
+    """
+
+    def __init__(self, capacity: int = 4096) -> None:
+        self._capacity = capacity
+        self._young: set[tuple[int, int, int]] = set()
+        self._old: set[tuple[int, int, int]] = set()
+
+    def is_warm(self, file: OpenFile, start: int, stop: int) -> bool:
+        """Tell whether bytes *start* to *stop* of *file* can be sent at once."""
+        if file.is_remote:
+            return False
+        known = _is_resident(file.descriptor.number, start, stop)
+        if known is not None:
+            return known
+        windows = range(start // _WINDOW, (stop - 1) // _WINDOW + 1)
+        keys = ((*file.identity, window) for window in windows)
+        return all(key in self._young or key in self._old for key in keys)
+
+    def note_sent(self, file: OpenFile, start: int, stop: int) -> None:
+        """Remember that bytes *start* to *stop* of *file* went through memory."""
+        if not self._capacity:
+            return
+        for window in range(start // _WINDOW, (stop - 1) // _WINDOW + 1):
+            if len(self._young) >= self._capacity:
+                self._young, self._old = set(), self._young
+            self._young.add((*file.identity, window))
+
+
+def _is_resident(descriptor: int, start: int, stop: int) -> bool | None:
+    """Ask the kernel; None where it can't tell."""
+    cached = _cached_pages(descriptor, start, stop)
+    if cached:
+        return cached >= (stop - 1) // _PAGE - start // _PAGE + 1
+    # No page at all, or a kernel or file system that counts none: then a read
+    # that must not wait knows.
+    probe = [bytearray(1)]
+    try:
+        for offset in (*range(start, stop, _WINDOW), stop - 1):
+            os.preadv(descriptor, probe, offset, os.RWF_NOWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return cached is None
+
+
+def _cached_pages(descriptor: int, start: int, stop: int) -> int | None:
+    """Count the pages that cachestat(2) sees; None where there is no such call."""
+    result = ctypes.create_string_buffer(_RESULT_SIZE)
+    span = _RANGE.pack(start, stop - start)
+    if _syscall(_SYS_CACHESTAT, descriptor, span, result, 0):
+        return None
+    count: int = _COUNTER.unpack_from(result)[0]
+    return count

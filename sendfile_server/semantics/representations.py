@@ -1,0 +1,44 @@
+"""What a target leads to: a representation, a redirect, or a refusal."""
+
+from dataclasses import dataclass
+
+from sendfile_server.semantics.etags import derive_entity_tag
+from sendfile_server.semantics.preconditions import Validators
+
+# Builds that want to be reproducible set every mtime to 0 or 1, so that two
+# files of one size would share a validator. Earlier is no more believable.
+_EARLIEST_BELIEVED_MTIME_S = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Representation:
+    """The state of one regular file, and how to label it."""
+
+    size: int
+    """Bytes."""
+    mtime_ns: int
+    """Nanoseconds since the epoch."""
+    media_type: bytes
+    """The value of Content-Type."""
+
+    @property
+    def validators(self) -> Validators:
+        """The strong entity tag and the date of modification, if believable."""
+        seconds = self.mtime_ns // 1_000_000_000
+        if seconds < _EARLIEST_BELIEVED_MTIME_S:
+            return Validators(entity_tag=None, modified=None)
+        return Validators(derive_entity_tag(self.mtime_ns, self.size), seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """The target is a directory and lacks its slash; *location* has it."""
+
+    location: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Nothing can be sent for the target; *status* says why."""
+
+    status: int

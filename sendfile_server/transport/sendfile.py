@@ -1,0 +1,90 @@
+"""Move a span of a file to a socket, by sendfile(2) or, refused, by copying."""
+
+import errno
+import os
+import socket
+from dataclasses import dataclass
+
+from sendfile_server.errors import (
+    ClientDisconnectedError,
+    FileTruncatedError,
+    FileUnreadableError,
+)
+from sendfile_server.semantics.ranges import Span
+
+# A copy holds this much memory for one call, whatever the span.
+COPY_SIZE = 65536
+
+# Some file systems have no pages to lend (sendfile(2), ERRORS).
+_REFUSED = frozenset((errno.EINVAL, errno.ENOSYS, errno.ENOTSUP))
+_DISCONNECTED = frozenset(
+    (
+        errno.EPIPE,
+        errno.ECONNRESET,
+        errno.ECONNABORTED,
+        errno.ENOTCONN,
+        errno.ETIMEDOUT,
+        errno.EHOSTUNREACH,
+        errno.ENETUNREACH,
+        errno.ENETDOWN,
+        errno.ENETRESET,
+    )
+)
+
+
+@dataclass(slots=True)
+class Ways:
+    """How many bytes of files left in which way."""
+
+    sendfile: int = 0
+    copied: int = 0
+
+
+def send_span(
+    client: socket.socket, descriptor: int, span: Span, limit: int, ways: Ways
+) -> int:
+    """Send at most *limit* bytes from the start of *span* of *descriptor*.
+
+    Returns how many were sent; 0 if the socket has no room. They are counted in
+    *ways*. Raises FileTruncatedError at a premature end of file,
+    FileUnreadableError and ClientDisconnectedError.
+    """
+    count = min(len(span), limit)
+    try:
+        # The exact count: an excess would leave the kernel waiting for more,
+        # and hold back the last segment for 200 ms.
+        sent = os.sendfile(client.fileno(), descriptor, span.start, count)
+    except BlockingIOError:
+        return 0
+    except OSError as error:
+        if error.errno in _REFUSED:
+            return _copy_span(client, descriptor, span, count, ways)
+        raise translate(error) from None
+    if sent == 0:  # end of file: someone truncated it under us
+        raise FileTruncatedError(len(span))
+    ways.sendfile += sent
+    return sent
+
+
+def translate(error: OSError) -> ClientDisconnectedError | FileUnreadableError:
+    """Return what a failed call on a socket and a file means."""
+    if error.errno in _DISCONNECTED:
+        return ClientDisconnectedError(str(error))
+    return FileUnreadableError(str(error))
+
+
+def _copy_span(
+    client: socket.socket, descriptor: int, span: Span, count: int, ways: Ways
+) -> int:
+    try:
+        data = os.pread(descriptor, min(count, COPY_SIZE), span.start)
+        if not data:
+            raise FileTruncatedError(len(span))
+        # What does not fit is read again: nothing is held for a slow client.
+        sent = client.send(data)
+    except BlockingIOError:
+        return 0
+    except OSError as error:
+        raise translate(error) from None
+    ways.copied += sent
+    return sent
