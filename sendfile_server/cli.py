@@ -1,10 +1,8 @@
 """The command ``sendfile-serve``: options to a `Config`, errors to exit codes."""
 
 import difflib
-import os
 import sys
 import tomllib
-from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import click
@@ -22,7 +20,7 @@ _EPILOG = (
 )
 
 
-class _OptionType(click.ParamType):
+class _OptionType(click.ParamType):  # type: ignore[type-arg,unused-ignore] # generic since click 8.4
     """Hands text to the option's own parser, from wherever it came."""
 
     def __init__(self, option: Option) -> None:
@@ -118,9 +116,11 @@ def _make_option(name: str, option: Option) -> click.Option:
     is_flag = isinstance(option.default, bool)
     shown = option.help
     if not is_flag and option.default not in (None, ()):
-        shown = f"{shown} Default: {option.default:g}." if isinstance(
-            option.default, float
-        ) else f"{shown} Default: {option.default}."
+        shown = (
+            f"{shown} Default: {option.default:g}."
+            if isinstance(option.default, float)
+            else f"{shown} Default: {option.default}."
+        )
     return click.Option(
         [f"--{_spell(name)}", name],
         type=click.BOOL if is_flag else _OptionType(option),

@@ -187,7 +187,7 @@ class Config:
         "Threads of each listener's pool, for disks and for long transfers.",
     )
     max_connections: int = _option(
-        10000,
+        8192,
         _whole_number(1),
         "How much to use",
         "N",

@@ -32,7 +32,9 @@ def parse_head(head: bytes) -> Request:
         target=event.target,
         fields=fields,
         is_http_1_0=is_http_1_0,
-        keeps_alive=_keeps_alive(fields.get(b"connection", b""), is_http_1_0),
+        keeps_alive=_keeps_alive(
+            fields.get(b"connection", b""), is_http_1_0=is_http_1_0
+        ),
         has_body=(
             b"transfer-encoding" in fields
             or int(fields.get(b"content-length", b"0")) > 0
@@ -53,7 +55,7 @@ def _parse_with_h11(head: bytes) -> h11.Request:
     return event
 
 
-def _keeps_alive(connection: bytes, is_http_1_0: bool) -> bool:
+def _keeps_alive(connection: bytes, *, is_http_1_0: bool) -> bool:
     """RFC 9112 section 9.3; ``close`` wins over all else."""
     options = {option.strip(b" \t") for option in connection.lower().split(b",")}
     return b"close" not in options and (not is_http_1_0 or b"keep-alive" in options)

@@ -35,20 +35,6 @@ class OpenFile:
     """Whether any call on it may wait for a network."""
 
 
-def try_read(file: OpenFile, start: int, stop: int) -> bytes | None:
-    """Return those bytes of *file* if all are in memory, else None.
-
-    None as well where the file system can't say (RWF_NOWAIT is refused by
-    overlayfs and tmpfs) and where the file has become shorter.
-    """
-    data = bytearray(stop - start)
-    try:
-        count = os.preadv(file.descriptor.number, [data], start, os.RWF_NOWAIT)
-    except OSError:
-        return None
-    return bytes(data) if count == len(data) else None
-
-
 def read(file: OpenFile, start: int, stop: int) -> bytes:
     """Return those bytes of *file*, fewer if it has become shorter."""
     pieces = []

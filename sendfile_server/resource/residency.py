@@ -44,20 +44,44 @@ class Residency:
         if file.is_remote:
             return False
         known = _is_resident(file.descriptor.number, start, stop)
-        if known is not None:
-            return known
-        windows = range(start // _WINDOW, (stop - 1) // _WINDOW + 1)
-        keys = ((*file.identity, window) for window in windows)
-        return all(key in self._young or key in self._old for key in keys)
+        return self._was_sent(file, start, stop) if known is None else known
+
+    def try_read(self, file: OpenFile, start: int, stop: int) -> bytes | None:
+        """Return those bytes of *file* if that takes no waiting, else None.
+
+        None as well if the file has become shorter.
+        """
+        if file.is_remote:
+            return None
+        number, data = file.descriptor.number, bytearray(stop - start)
+        try:
+            count = os.preadv(number, [data], start, os.RWF_NOWAIT)
+        except BlockingIOError:
+            return None
+        except OSError:
+            # overlayfs and tmpfs can't tell.
+            if not self._was_sent(file, start, stop):
+                return None
+            count = os.preadv(number, [data], start)
+        return bytes(data) if count == len(data) else None
 
     def note_sent(self, file: OpenFile, start: int, stop: int) -> None:
         """Remember that bytes *start* to *stop* of *file* went through memory."""
         if not self._capacity:
             return
-        for window in range(start // _WINDOW, (stop - 1) // _WINDOW + 1):
+        for key in _window_keys(file, start, stop):
             if len(self._young) >= self._capacity:
                 self._young, self._old = set(), self._young
-            self._young.add((*file.identity, window))
+            self._young.add(key)
+
+    def _was_sent(self, file: OpenFile, start: int, stop: int) -> bool:
+        keys = _window_keys(file, start, stop)
+        return all(key in self._young or key in self._old for key in keys)
+
+
+def _window_keys(file: OpenFile, start: int, stop: int) -> list[tuple[int, int, int]]:
+    windows = range(start // _WINDOW, (stop - 1) // _WINDOW + 1)
+    return [(*file.identity, window) for window in windows]
 
 
 def _is_resident(descriptor: int, start: int, stop: int) -> bool | None:

@@ -108,7 +108,7 @@ class Resolver:
         )
 
     def _explain_denied(self, target: Target) -> Outcome:
-        """A directory that may be searched but not read still gets its slash."""
+        """Add the slash to a directory that may be searched but not read."""
         try:
             if not target.names_directory and self._root.is_directory(target.path):
                 return Redirect(format_directory_path(target) + target.query)

@@ -1,5 +1,6 @@
 """A planned response, and its head as bytes (RFC 9112 section 4)."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sendfile_server.semantics.dates import format_http_date
@@ -45,11 +46,17 @@ class Plan:
         """The length of the body in bytes."""
         return sum(map(len, self.body))
 
+    def filled(self, pieces: Iterable[bytes]) -> "Plan":
+        """Return the same plan with its spans replaced by *pieces*, in order."""
+        left = iter(pieces)
+        body = (next(left) if isinstance(part, Span) else part for part in self.body)
+        return Plan(self.status, self.fields, tuple(body))
 
-def format_head(plan: Plan, now: int, connection: bytes | None) -> bytes:
+
+def format_head(plan: Plan, now: int, connection: bytes) -> bytes:
     """Return the head of *plan*, sent at *now* (seconds since the epoch).
 
-    *connection* is the value of that field; None leaves it out.
+    *connection* is the value of that field; empty leaves it out.
     """
     lines = [
         b"HTTP/1.1 %d %s" % (plan.status, REASONS[plan.status]),

@@ -3,7 +3,7 @@
 import calendar
 import re
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = (
@@ -17,12 +17,12 @@ _LONG_DAY = "Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday"
 _MONTH = f"(?P<month>{'|'.join(_MONTHS)})"
 _TIME = "(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
 _YEAR = "(?P<year>[0-9]{4})"
+_SHORT_YEAR = "(?P<short_year>[0-9]{2})"
 _FORMS = tuple(
     re.compile(form.encode())
     for form in (
         f"(?:{_DAY}), (?P<day>[0-9]{{2}}) {_MONTH} {_YEAR} {_TIME} GMT",
-        f"(?:{_LONG_DAY}), (?P<day>[0-9]{{2}})-{_MONTH}"
-        f"-(?P<short_year>[0-9]{{2}}) {_TIME} GMT",
+        f"(?:{_LONG_DAY}), (?P<day>[0-9]{{2}})-{_MONTH}-{_SHORT_YEAR} {_TIME} GMT",
         f"(?:{_DAY}) {_MONTH} (?P<day>[0-9]{{2}}| [0-9]) {_TIME} {_YEAR}",
     )
 )

@@ -11,6 +11,7 @@ from sendfile_server.semantics.etags import (
     parse_entity_tags,
 )
 
+
 class Verdict(Enum):
     """What the preconditions of a GET or HEAD come to."""
 

@@ -12,6 +12,7 @@ import queue
 import re
 import threading
 import time
+from functools import lru_cache
 from typing import NamedTuple
 
 _log = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ class AccessLog:
                 while batch:
                     batch = batch[os.write(self._descriptor, batch) :]
             except OSError as error:
-                _log.error("cannot write the access log: %s", error.strerror)  # noqa: TRY400
+                _log.error("cannot write the access log: %s", error.strerror)
 
 
 def format_combined(record: Record) -> bytes:
@@ -125,6 +126,7 @@ def _escape(text: bytes) -> bytes:
     return _UNSAFE.sub(lambda byte: b"\\x%02X" % ord(byte[0]), text)
 
 
+@lru_cache(maxsize=4)  # lines come by the second
 def _format_time(seconds: int) -> bytes:
     t = time.localtime(seconds)
     return time.strftime("%d/%b/%Y:%H:%M:%S %z", t).encode()

@@ -1,0 +1,107 @@
+"""Accept connections from one listening socket, one for each readiness event.
+
+Accepting until there is none would let one worker take them all.
+
+Error handling: a connection that was given up before it could be accepted is
+nothing. Out of descriptors or memory (accept(2)), accepting pauses, and is tried
+again when a connection closes or a second has passed; the queue of the kernel
+holds whoever comes meanwhile.
+"""
+
+import errno
+import logging
+import socket
+from collections.abc import Callable
+
+from sendfile_server.server.connection import Connection
+from sendfile_server.server.service import Pools, Service
+
+_log = logging.getLogger(__name__)
+
+_EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS))
+_GIVEN_UP = frozenset(
+    (
+        errno.ECONNABORTED,
+        errno.EPROTO,
+        errno.EPERM,  # a firewall
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ENONET,
+        errno.ENOPROTOOPT,
+        errno.EOPNOTSUPP,
+    )
+)
+
+
+class Listener:
+    """One listening socket in one worker, with the connections that came by it."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        service: Service,
+        pools: Pools,
+        opened: Callable[[Connection], bool],
+        closed: Callable[[Connection], None],
+    ) -> None:
+        """Prepare; *opened* is told of each connection, and whether to go on."""
+        self._socket = sock
+        self._service = service
+        self._pools = pools
+        self._opened = opened
+        self._closed = closed
+        self._is_accepting = False
+        self._is_exhausted = False
+
+    def resume(self) -> None:
+        """Accept, or go on accepting."""
+        if not self._is_accepting:
+            self._is_accepting = True
+            self._service.loop.add_reader(self._socket.fileno(), self._accept)
+
+    def pause(self) -> None:
+        """Leave whoever comes in the kernel's queue."""
+        if self._is_accepting:
+            self._is_accepting = False
+            self._service.loop.remove_reader(self._socket.fileno())
+
+    def stop(self) -> None:
+        """Take in who is in the queue already, then accept no more."""
+        self.resume()
+        while self._is_accepting and self._accept():
+            pass
+        self.pause()
+        self._socket.close()
+
+    def _accept(self) -> bool:
+        """Take one connection; False if there is none."""
+        try:
+            client, address = self._socket.accept()
+        except BlockingIOError:
+            return False  # another worker was faster
+        except OSError as error:
+            if error.errno in _GIVEN_UP:
+                return True
+            if error.errno not in _EXHAUSTED:
+                raise
+            self._pause_exhausted(error)
+            return False
+        self._is_exhausted = False
+        client.setblocking(False)
+        is_tcp = client.family != socket.AF_UNIX
+        peer = address[0].encode() if is_tcp else b"unix:"
+        connection = Connection(client, peer, self._service, self._pools, self._closed)
+        if not self._opened(connection):
+            self.pause()
+        # Most often the request is there already; then a connection that does
+        # not stay is never registered with the loop.
+        connection.read()
+        return True
+
+    def _pause_exhausted(self, error: OSError) -> None:
+        self.pause()
+        if not self._is_exhausted:
+            self._is_exhausted = True
+            _log.error("accepting pauses: %s", error.strerror)

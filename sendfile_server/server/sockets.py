@@ -1,0 +1,123 @@
+"""Listening sockets: made once, by the supervisor, and inherited by all workers.
+
+Without SO_REUSEPORT, so that a stopped or dead worker takes no connection with
+it, and so that a second server on the same port fails.
+"""
+
+import errno
+import os
+import socket
+import stat
+
+from sendfile_server.config import Address, TcpAddress, UnixAddress
+from sendfile_server.errors import ConfigError
+
+_BACKLOG = 4096
+# A stalled reader then holds some 139 KiB of kernel memory instead of 4 MiB.
+_NOT_SENT_LOW_WATER = 128 * 1024
+# Accept returns with the first bytes there; a silent client is handed over after
+# a second.
+_DEFER_ACCEPT_S = 1
+
+
+def listen(address: Address) -> list[socket.socket]:
+    """Return non-blocking listening sockets for *address*.
+
+    A name may stand for several. Raises ConfigError.
+    """
+    if isinstance(address, UnixAddress):
+        return [_listen_unix(address.path)]
+    return _listen_tcp(address)
+
+
+def url_of(listener: socket.socket) -> str:
+    """Return what to open in a browser to reach *listener*."""
+    if listener.family == socket.AF_UNIX:
+        return f"unix:{listener.getsockname()}"
+    host, port = listener.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - shown, not bound
+        return f"http://localhost:{port}/ (on every interface)"
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+def _listen_tcp(address: TcpAddress) -> list[socket.socket]:
+    try:
+        found = socket.getaddrinfo(
+            address.host,
+            address.port,
+            type=socket.SOCK_STREAM,
+            flags=socket.AI_PASSIVE,
+        )
+    except (socket.gaierror, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a name"
+        raise ConfigError(f"cannot listen on {address.host}: {reason}") from None
+    listeners = []
+    for family, _, _, _, place in dict.fromkeys(found):
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            # Closed connections of the server before us don't hold the port.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            _set_inherited_options(listener)
+            listener.bind(place)
+            listener.listen(_BACKLOG)
+        except OSError as error:
+            raise ConfigError(_explain(error, place[0], place[1])) from None
+        listener.setblocking(False)
+        listeners.append(listener)
+    return listeners
+
+
+def _set_inherited_options(listener: socket.socket) -> None:
+    """Set what accepted sockets inherit, so that it costs nothing for each."""
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    low_water = socket.TCP_NOTSENT_LOWAT
+    listener.setsockopt(socket.IPPROTO_TCP, low_water, _NOT_SENT_LOW_WATER)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, _DEFER_ACCEPT_S)
+
+
+def _explain(error: OSError, host: object, port: object) -> str:
+    place = f"{host}:{port}"
+    match error.errno:
+        case errno.EADDRINUSE:
+            return f"cannot listen on {place}: another program does already"
+        case errno.EACCES:
+            return f"cannot listen on {place}: the port is privileged"
+        case errno.EADDRNOTAVAIL:
+            return f"cannot listen on {place}: no such address on this machine"
+        case _:
+            return f"cannot listen on {place}: {error.strerror}"
+
+
+def _listen_unix(path: str) -> socket.socket:
+    _remove_stale(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(path)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(f"cannot listen on unix:{path}: {reason}") from None
+    listener.setblocking(False)
+    return listener
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a socket file that nobody listens on any more."""
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            raise ConfigError(f"cannot listen on unix:{path}: a file is in the way")
+    except OSError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+        except OSError:
+            return
+        else:
+            raise ConfigError(
+                f"cannot listen on unix:{path}: another program does already"
+            )

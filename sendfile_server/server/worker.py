@@ -1,0 +1,161 @@
+"""One worker: an event loop with listeners, a sweep of deadlines, and an end."""
+
+import gc
+import logging
+import signal
+import socket
+from collections.abc import Callable
+
+import uvloop
+
+from sendfile_server.config import Config
+from sendfile_server.resource.residency import Residency
+from sendfile_server.resource.resolver import Resolver
+from sendfile_server.resource.root import Root
+from sendfile_server.semantics.media_types import build_table
+from sendfile_server.server.access_log import AccessLog
+from sendfile_server.server.clock import Clock
+from sendfile_server.server.connection import Connection
+from sendfile_server.server.listener import Listener
+from sendfile_server.server.pool import Pool
+from sendfile_server.server.service import Pools, Service
+
+_log = logging.getLogger(__name__)
+
+_SWEEP_INTERVAL_S = 1.0
+# While draining, how often to look whether all has been sent.
+_DRAIN_INTERVAL_S = 0.05
+# Jobs of one pool that may be unfinished before new requests get 503.
+_POOL_DEPTH = 1024
+_LOG_CLOSE_S = 2.0
+
+
+class Worker:
+    """Serves the connections of its listening sockets until it is told to stop."""
+
+    def __init__(
+        self,
+        config: Config,
+        sockets: list[socket.socket],
+        max_connections: int,
+        log_descriptor: int | None,
+    ) -> None:
+        """Open the directory (or raise OSError) and prepare, without accepting."""
+        self._loop = uvloop.new_event_loop()
+        self._max_connections = max_connections
+        self._connections: set[Connection] = set()
+        root = Root(config.directory, config.freshness)
+        media_types = build_table(dict(config.mime_type))
+        log = (
+            AccessLog(self._loop, log_descriptor)
+            if log_descriptor is not None
+            else None
+        )
+        self._service = Service(
+            config=config,
+            loop=self._loop,
+            clock=Clock(self._loop),
+            resolver=Resolver(root, config.index.encode(), media_types),
+            residency=Residency(0) if config.no_memory else Residency(),
+            access_log=log,
+        )
+        self._listeners = [
+            Listener(sock, self._service, self._pools(), self._opened, self._closed)
+            for sock in sockets
+        ]
+        self._has_told_of_copying = False
+        self._drain_end = 0.0
+
+    @property
+    def is_draining(self) -> bool:
+        """Tell whether the worker has been told to stop."""
+        return self._service.is_draining
+
+    def run(self, *, ready: Callable[[], None], beat: Callable[[], None]) -> None:
+        """Serve until drained.
+
+        *ready* is called once, when connections are accepted, and *beat* once a
+        second for as long as the loop turns.
+        """
+        for listener in self._listeners:
+            listener.resume()
+        self._sweep(beat)
+        # What was made so far stays for good: no collection need look at it.
+        gc.freeze()
+        self._loop.call_soon(ready)
+        self._loop.run_forever()
+        if self._service.access_log:
+            self._service.access_log.close(_LOG_CLOSE_S)
+
+    def on_signal(self, number: signal.Signals, handler: Callable[[], None]) -> None:
+        """Call *handler* on the loop when signal *number* comes."""
+        self._loop.add_signal_handler(number, handler)
+
+    def on_readable(self, sock: socket.socket, handler: Callable[[], None]) -> None:
+        """Call *handler* on the loop whenever *sock* can be read."""
+        self._loop.add_reader(sock.fileno(), handler)
+
+    def drain(self) -> None:
+        """Accept no more, finish what is under way, and end after the grace."""
+        if self.is_draining:
+            return
+        self._service.is_draining = True
+        self._drain_end = self._loop.time() + self._service.config.grace
+        for listener in self._listeners:
+            listener.stop()
+        self._end_when_drained()
+
+    def _end_when_drained(self) -> None:
+        is_over = self._loop.time() >= self._drain_end
+        if not is_over and not all(each.is_idle for each in self._connections):
+            self._loop.call_later(_DRAIN_INTERVAL_S, self._end_when_drained)
+            return
+        # A request may have come meanwhile on a connection that seemed idle.
+        for connection in list(self._connections):
+            if connection.is_idle:
+                connection.read()
+        idle = [each for each in self._connections if each.is_idle]
+        if not is_over and len(idle) < len(self._connections):
+            self._loop.call_later(_DRAIN_INTERVAL_S, self._end_when_drained)
+            return
+        for connection in idle:
+            connection.close()
+        if self._connections:
+            count = len(self._connections)
+            _log.warning("%d connections cut short at the end of the grace", count)
+        self._loop.stop()
+
+    def _sweep(self, beat: Callable[[], None]) -> None:
+        self._loop.call_later(_SWEEP_INTERVAL_S, self._sweep, beat)
+        beat()
+        now = self._service.clock.elapsed
+        for connection in [c for c in self._connections if c.deadline <= now]:
+            connection.expire()
+        self._resume_accepting()
+        self._tell_of_copying()
+
+    def _opened(self, connection: Connection) -> bool:
+        self._connections.add(connection)
+        return len(self._connections) < self._max_connections
+
+    def _closed(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        self._resume_accepting()
+
+    def _resume_accepting(self) -> None:
+        has_room = len(self._connections) < self._max_connections
+        if has_room and not self._service.is_draining:
+            for listener in self._listeners:
+                listener.resume()
+
+    def _tell_of_copying(self) -> None:
+        if self._service.ways.copied and not self._has_told_of_copying:
+            self._has_told_of_copying = True
+            _log.warning("this file system refuses sendfile: files are copied")
+
+    def _pools(self) -> Pools:
+        threads = self._service.config.threads
+        return Pools(
+            cold=Pool(self._loop, "cold", threads, _POOL_DEPTH),
+            bulk=Pool(self._loop, "bulk", threads, _POOL_DEPTH),
+        )
