@@ -1,0 +1,58 @@
+"""Fixtures that most tests need: a running server, and a tree of files."""
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from running import DEADLINE_S, Serve, Server, launch, wait_until
+
+
+@pytest.fixture
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    """Run servers on free ports, ready when returned, and stop them at the end.
+
+    *prefix* is a command that runs the server, such as strace.
+    """
+    servers: list[Server] = []
+
+    def start(
+        directory: Path | str, *options: str, prefix: tuple[str, ...] = ()
+    ) -> Server:
+        log = tmp_path_factory.mktemp("server") / "stderr"
+        places = () if "--listen" in options else ("--port", "0")
+        command = [sys.executable, "-m", "sendfile_server", str(directory)]
+        process = launch(log, [*prefix, *command, *places, *options])
+        server = Server(process, 0, log)
+        servers.append(server)
+
+        def is_ready() -> bool:
+            assert process.poll() is None, log.read_text()
+            return "Serving" in log.read_text()
+
+        wait_until(is_ready, "the line that says what is served")
+        port = re.search(r"http://[^ ]*:([0-9]+)/", log.read_text())
+        server.port = int(port[1]) if port else 0
+        return server
+
+    yield start
+    for server in servers:
+        if server.process.poll() is None:
+            server.process.kill()
+            server.process.wait(DEADLINE_S)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """Make a small tree of known bytes."""
+    root = tmp_path / "site"
+    (root / "dir").mkdir(parents=True)
+    (root / "index.html").write_bytes(b"<!doctype html><title>index</title>\n")
+    (root / "dir" / "index.html").write_bytes(b"DIR\n")
+    (root / "hello.txt").write_bytes(b"hello\n")
+    (root / "digits.txt").write_bytes(b"0123456789")
+    (root / "empty.txt").write_bytes(b"")
+    (root / "kib.bin").write_bytes(bytes(range(256)) * 4)
+    (root / "mib.bin").write_bytes(bytes(range(256)) * 4096)
+    return root

@@ -1,0 +1,69 @@
+"""A server of our own as a process, and a wait that has an end."""
+
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+DEADLINE_S = 20.0
+
+
+@dataclass
+class Server:
+    """A ``sendfile-serve`` of our own, as a process."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    """0 if it listens on a Unix socket only."""
+    log: Path
+    """What it writes to stderr."""
+
+    @property
+    def url(self) -> str:
+        """Where it is, without a slash at the end."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def children(self) -> list[int]:
+        """Return the process ids of its workers."""
+        pid = self.process.pid
+        path = Path(f"/proc/{pid}/task/{pid}/children")
+        return [int(child) for child in path.read_text().split()]
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal, and return the exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(DEADLINE_S)
+
+
+class Serve(Protocol):
+    """Starts a server; see `serve`."""
+
+    def __call__(
+        self, directory: Path | str, *options: str, prefix: tuple[str, ...] = ()
+    ) -> Server: ...
+
+
+def wait_until(condition: Callable[[], object], what: str) -> None:
+    """Poll *condition* until it holds, or fail with *what* was waited for."""
+    end = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < end, f"waited in vain for {what}"
+        selectors.SelectSelector().select(0.01)  # a pause that a signal may end
+
+
+def launch(log: Path, command: list[str]) -> subprocess.Popen[bytes]:
+    """Start *command* without our own options in its environment."""
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith("SENDFILE_SERVE_")
+    }
+    with log.open("wb") as stderr:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stderr=stderr, env=environment
+        )
