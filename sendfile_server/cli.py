@@ -45,11 +45,14 @@ class _GroupedCommand(click.Command):
     def format_options(
         self, ctx: click.Context, formatter: click.HelpFormatter
     ) -> None:
-        groups: dict[str, list[tuple[str, str]]] = {}
         stated = options()
+        # In the order in which they are stated; what is the command's own, last.
+        groups: dict[str, list[tuple[str, str]]] = {
+            option.group: [] for option in stated.values()
+        }
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
-            if record:
+            if record and isinstance(param, click.Option):
                 known = stated.get(param.name or "")
                 groups.setdefault(known.group if known else "Other", []).append(record)
         for heading, records in groups.items():

@@ -350,8 +350,14 @@ class Connection:
                 self.close()
 
     def close(self) -> None:
-        """Take the descriptor off the loop and close it; the one place that does."""
+        """Take the descriptor off the loop and close it; the one place that does.
+
+        A response that is under way is given up first, and comes back here.
+        """
         if self._phase is _Phase.CLOSED:
+            return
+        if self._delivery:
+            self._delivery.give_up()
             return
         self._phase = _Phase.CLOSED
         self._stop_reading()

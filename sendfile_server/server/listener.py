@@ -43,10 +43,10 @@ class Listener:
         sock: socket.socket,
         service: Service,
         pools: Pools,
-        opened: Callable[[Connection], bool],
+        opened: Callable[[Connection], None],
         closed: Callable[[Connection], None],
     ) -> None:
-        """Prepare; *opened* is told of each connection, and whether to go on."""
+        """Prepare; *opened* and *closed* are told of each connection."""
         self._socket = sock
         self._service = service
         self._pools = pools
@@ -93,8 +93,7 @@ class Listener:
         is_tcp = client.family != socket.AF_UNIX
         peer = address[0].encode() if is_tcp else b"unix:"
         connection = Connection(client, peer, self._service, self._pools, self._closed)
-        if not self._opened(connection):
-            self.pause()
+        self._opened(connection)
         # Most often the request is there already; then a connection that does
         # not stay is never registered with the loop.
         connection.read()

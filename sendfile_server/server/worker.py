@@ -130,13 +130,20 @@ class Worker:
         beat()
         now = self._service.clock.elapsed
         for connection in [c for c in self._connections if c.deadline <= now]:
-            connection.expire()
+            try:
+                connection.expire()
+            except Exception:  # noqa: BLE001
+                # The deadlines of all the others come after this one.
+                _log.exception("a deadline failed")
+                connection.close()
         self._resume_accepting()
         self._tell_of_copying()
 
-    def _opened(self, connection: Connection) -> bool:
+    def _opened(self, connection: Connection) -> None:
         self._connections.add(connection)
-        return len(self._connections) < self._max_connections
+        if len(self._connections) >= self._max_connections:
+            for listener in self._listeners:
+                listener.pause()
 
     def _closed(self, connection: Connection) -> None:
         self._connections.discard(connection)

@@ -1,0 +1,50 @@
+"""Lint, types and the coverage of the pure stages are part of the suite."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).parents[1]
+PURE = ("semantics", "protocol", "response")
+
+
+def run(*arguments: str, **environment: str) -> None:
+    """Run a module of this interpreter, and show what it says if it fails."""
+    done = subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=TOP,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(("ruff", "check", "."), id="lint"),
+        pytest.param(("ruff", "format", "--check", "."), id="format"),
+        pytest.param(("mypy",), id="types"),
+    ],
+)
+def test_source_is_clean(command: tuple[str, ...]) -> None:
+    """Neither the linter, nor the formatter, nor the type checker complains."""
+    run(*command)
+
+
+def test_pure_stages_are_covered(tmp_path: Path) -> None:
+    """Every branch of the pure stages is taken by the tests of the pure stages."""
+    data = str(tmp_path / "coverage")
+    sources = ",".join(f"sendfile_server.{name}" for name in PURE)
+    folders = [f"tests/{name}" for name in PURE]
+    pytest_run = ("-m", "pytest", "-q", "-p", "no:cacheprovider", *folders)
+    run(
+        *("coverage", "run", "--branch", f"--source={sources}", *pytest_run),
+        COVERAGE_FILE=data,
+    )
+    run("coverage", "report", "-m", "--fail-under=100", COVERAGE_FILE=data)
