@@ -1,0 +1,173 @@
+"""The demo site in Chromium: it passes its own checks, plays, and is whole."""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import pytest
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.wait import WebDriverWait
+
+pytestmark = pytest.mark.e2e
+
+WWW = Path(__file__).parents[2] / "www"
+PAGES = sorted(page.relative_to(WWW).as_posix() for page in WWW.rglob("*.html"))
+
+# Given outright, so that Selenium looks for no others.
+_CHROMIUM = Path("/usr/bin/chromium")
+_CHROMEDRIVER = Path("/usr/bin/chromedriver")
+_SWITCHES = (
+    "--headless=new",
+    # Root in a container, as in CI, has neither a sandbox nor much /dev/shm.
+    "--no-sandbox",
+    "--disable-dev-shm-usage",
+    "--disable-gpu",
+    "--mute-audio",
+    "--autoplay-policy=no-user-gesture-required",
+    # The site must need nothing from elsewhere, and the browser shall not ask.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+_DEADLINE_S = 30
+# What the requests page provokes; Chromium reports every such answer.
+_MEANT = re.compile(r"/data/\S+ - .* status of (400|404|405|412|416) ")
+
+
+class Server(Protocol):
+    """A running server, as the fixture *serve* returns it."""
+
+    @property
+    def url(self) -> str: ...
+
+
+Serve = Callable[..., Server]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Chrome]:
+    missing = [str(path) for path in (_CHROMIUM, _CHROMEDRIVER) if not path.exists()]
+    if missing:
+        give_up = pytest.fail if os.environ.get("CI") else pytest.skip
+        give_up(f"not installed: {', '.join(missing)}")
+    options = ChromeOptions()
+    options.binary_location = str(_CHROMIUM)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    for switch in _SWITCHES:
+        options.add_argument(switch)
+    with Chrome(options, Service(str(_CHROMEDRIVER))) as driver:
+        yield driver
+
+
+@pytest.fixture
+def site(serve: Serve) -> str:
+    return serve(WWW).url
+
+
+def test_requests_page_passes_its_own_checks(browser: Chrome, site: str) -> None:
+    """Every request of the requests page is answered as the page expects."""
+    browser.get(f"{site}/requests.html")
+    _wait_for_checks(browser)
+    failed = browser.find_elements(By.CSS_SELECTOR, "[data-check][data-result=fail]")
+    reasons = {row.get_attribute("data-check"): row.text for row in failed}
+    body = browser.find_element(By.TAG_NAME, "body")
+
+    assert reasons == {}
+    assert body.get_attribute("data-failed") == "0"
+    assert int(body.get_attribute("data-passed") or 0) >= 12
+
+
+def test_video_plays_on_after_a_seek(
+    browser: Chrome, serve: Serve, tmp_path: Path
+) -> None:
+    """The video plays from its start and from near its end, by range requests."""
+    access_log = tmp_path / "access.log"
+    server = serve(WWW, "--access-log", str(access_log))
+    browser.get(f"{server.url}/media.html")
+    video = browser.find_element(By.TAG_NAME, "video")
+    browser.execute_script("return arguments[0].play()", video)
+    _wait_for_time(browser, video, 0.5)
+    near_end = _number(video, "duration") - 3
+    browser.execute_script("arguments[0].currentTime = arguments[1]", video, near_end)
+    _wait_for_time(browser, video, near_end + 0.5)
+
+    assert video.get_property("error") is None
+    # A transfer is logged when it ends; leaving the page ends them all.
+    browser.get("about:blank")
+    assert set(_wait_for_video_statuses(browser, access_log)) == {"206"}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_is_whole(browser: Chrome, site: str, page: str) -> None:
+    """A page reports no error, and whatever it links to or loads is there."""
+    browser.get_log("browser")  # takes away what earlier pages reported
+    browser.get(f"{site}/{page}")
+    if page == "requests.html":
+        _wait_for_checks(browser)
+    addresses = browser.execute_script(
+        "return Array.from(document.querySelectorAll('[href], [src]'),"
+        " (element) => element.href ?? element.src)"
+    )
+    statuses = {each: _status_of(each) for each in addresses if each.startswith(site)}
+
+    assert _errors(browser, page) == []
+    assert statuses
+    assert {each for each, status in statuses.items() if status != 200} == set()
+
+
+def _wait_for_checks(browser: Chrome) -> None:
+    WebDriverWait(browser, _DEADLINE_S).until(
+        lambda driver: driver.find_elements(By.CSS_SELECTOR, "body[data-state=done]"),
+        "the checks of the page did not end",
+    )
+
+
+def _wait_for_time(browser: Chrome, video: WebElement, second: float) -> None:
+    WebDriverWait(browser, _DEADLINE_S).until(
+        lambda _: _number(video, "currentTime") > second,
+        f"the video did not get to second {second}",
+    )
+
+
+def _wait_for_video_statuses(browser: Chrome, access_log: Path) -> list[str]:
+    """Return the status of each request for the video, once there is one."""
+    line = re.compile(r'"GET /media/zoom\.webm HTTP/1\.1" (\d+) ')
+    return WebDriverWait(browser, _DEADLINE_S).until(
+        lambda _: access_log.exists() and line.findall(access_log.read_text()),
+        "the access log has no request for the video",
+    )
+
+
+def _number(video: WebElement, name: str) -> float:
+    value = video.get_property(name)
+    assert isinstance(value, int | float), f"{name} is {value!r}"
+    return float(value)
+
+
+def _errors(browser: Chrome, page: str) -> list[str]:
+    """Return the errors in the console, but for the answers that *page* provokes."""
+    severe = [
+        entry["message"]
+        for entry in browser.get_log("browser")
+        if entry["level"] == "SEVERE"
+    ]
+    if page != "requests.html":
+        return severe
+    return [message for message in severe if not _MEANT.search(message)]
+
+
+def _status_of(address: str) -> int:
+    parts = urlsplit(address)
+    with closing(HTTPConnection(parts.netloc, timeout=_DEADLINE_S)) as connection:
+        connection.request("HEAD", parts.path)
+        return connection.getresponse().status
