@@ -44,7 +44,7 @@ class Gate:
     def take_head(self) -> bytes | None:
         """Remove and return one head with its empty line, or None for want of bytes.
 
-        Raises ProtocolError if what is there cannot become a head.
+        Raises ProtocolError if what is there cannot become a head, and leaves it.
         """
         self._skip_empty_line()
         buffer = self._buffer
@@ -52,15 +52,17 @@ class Gate:
         end = buffer.find(b"\r\n\r\n", max(0, self._scanned - 3)) + 4
         is_whole = end > 3
         stop = end if is_whole else len(buffer)
-        if _FORBIDDEN.search(buffer, max(0, self._scanned - 1), stop):
+        forbidden = _FORBIDDEN.search(buffer, max(0, self._scanned - 1), stop)
+        # What is outgrown before it is forbidden is outgrown, in pieces or whole.
+        _check_sizes(buffer, forbidden.end() if forbidden else stop)
+        if forbidden:
             raise ProtocolError(400, "control character or bare line end in the head")
-        _check_sizes(buffer, stop)
         if not is_whole:
             self._scanned = len(buffer)
             return None
-        head, self._buffer = buffer[:end], buffer[end:]
-        self._scanned, self._may_skip = 0, True
+        head = buffer[:end]
         _check_lines(head)
+        self._buffer, self._scanned, self._may_skip = buffer[end:], 0, True
         return head
 
     def first_line(self) -> bytes:
@@ -78,7 +80,7 @@ class Gate:
 
 def _check_sizes(buffer: bytes, stop: int) -> None:
     """Refuse a head that has outgrown its limits, whole or not."""
-    if stop > MAX_REQUEST_LINE:
+    if stop > MAX_REQUEST_LINE + 1:  # its CR may have come without its LF
         line_end = buffer.find(b"\r\n", 0, MAX_REQUEST_LINE + 2)
         if line_end < 0:
             raise ProtocolError(414, "request line too long")

@@ -65,16 +65,17 @@ def _seconds(parts: dict[str, bytes], now: int) -> int | None:
     year = int(parts["year"]) if "year" in parts else 0
     try:
         if "short_year" in parts:
-            year = _full_year(int(parts["short_year"]), now)
+            moment = (month, day, hour, minute, second)
+            year = _full_year(int(parts["short_year"]), moment, now)
         datetime(year, month, day, tzinfo=UTC)
     except ValueError:
         return None
     return calendar.timegm((year, month, day, hour, minute, second))
 
 
-def _full_year(short_year: int, now: int) -> int:
-    this_year = time.gmtime(now).tm_year
+def _full_year(short_year: int, moment: tuple[int, ...], now: int) -> int:
+    this_year, *this_moment = time.gmtime(now)[:6]
     year = this_year - this_year % 100 + 100 + short_year
-    while year > this_year + 50:
+    while (year, *moment) > (this_year + 50, *this_moment):
         year -= 100
     return year

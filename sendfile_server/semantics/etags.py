@@ -4,7 +4,8 @@ import re
 from dataclasses import dataclass
 
 _TAG = re.compile(rb'(?P<weak>W/)?(?P<opaque>"[\x21\x23-\x7e\x80-\xff]*")')
-_LIST_ELEMENT = re.compile(rb"[ \t]*(?:" + _TAG.pattern + rb")?[ \t]*(?:,|\Z)")
+# Possessive, so that a long run of blanks is not tried at its every division.
+_LIST_ELEMENT = re.compile(rb"[ \t]*+(?:" + _TAG.pattern + rb")?[ \t]*+(?:,|\Z)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,8 @@ def build_table(overrides: Mapping[str, str]) -> dict[bytes, bytes]:
 
 def media_type_of(name: bytes, table: Mapping[bytes, bytes]) -> bytes:
     """Return the Content-Type of a file called *name*; octets if nothing is known."""
-    return table.get(name.rpartition(b".")[2].lower(), UNKNOWN)
+    _, dot, extension = name.rpartition(b".")
+    return table.get(extension.lower(), UNKNOWN) if dot else UNKNOWN
 
 
 def _content_type(kind: str) -> bytes:

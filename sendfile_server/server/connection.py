@@ -367,6 +367,7 @@ class Connection:
     def _check_progress(self) -> None:
         delivery = self._delivery
         if delivery is None:
+            self.close()  # its sending failed in a way that nobody foresaw
             return
         timeout = self._service.config.send_timeout
         if delivery.progressed + timeout > self._service.clock.elapsed:
