@@ -1,12 +1,13 @@
 """Fixtures that most tests need: a running server, and a tree of files."""
 
 import re
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running import DEADLINE_S, Serve, Server, launch, wait_until
+from running import Serve, Server, launch, wait_until
 
 
 @pytest.fixture
@@ -39,8 +40,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     yield start
     for server in servers:
         if server.process.poll() is None:
-            server.process.kill()
-            server.process.wait(DEADLINE_S)
+            server.stop(signal.SIGKILL)
 
 
 @pytest.fixture

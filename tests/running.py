@@ -28,16 +28,26 @@ class Server:
         """Where it is, without a slash at the end."""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def pid(self) -> int:
+        """Its process id: that of what strace runs, if it runs under strace."""
+        pid = self.process.pid
+        is_traced = Path(f"/proc/{pid}/comm").read_text() == "strace\n"
+        return _children(pid)[0] if is_traced else pid
+
     def children(self) -> list[int]:
         """Return the process ids of its workers."""
-        pid = self.process.pid
-        path = Path(f"/proc/{pid}/task/{pid}/children")
-        return [int(child) for child in path.read_text().split()]
+        return _children(self.pid)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal, and return the exit code."""
-        self.process.send_signal(number)
+        os.kill(self.pid, number)
         return self.process.wait(DEADLINE_S)
+
+
+def _children(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in children.split()]
 
 
 class Serve(Protocol):

@@ -96,6 +96,8 @@ class Supervisor:
         ours, theirs = socket.socketpair()
         pid = os.fork()
         if pid == 0:
+            # Only while nobody else has our end does its end tell that we are gone.
+            ours.close()
             self._become_worker(theirs)
         theirs.close()
         ours.setblocking(False)

@@ -1,0 +1,81 @@
+"""What system calls a response takes, as strace sees it."""
+
+import re
+from pathlib import Path
+
+import pytest
+from running import Serve, wait_until
+from tools import need
+from wire import Client, fetch
+
+pytestmark = pytest.mark.e2e
+
+PATTERN = b"CONTENT-OF-THE-FILE."
+CALLS = (
+    "read,pread64,readv,preadv,preadv2,write,writev,pwrite64,"
+    "sendto,sendmsg,recvfrom,recvmsg,sendfile,splice,mmap"
+)
+
+
+def trace(log: Path, *options: str) -> tuple[str, ...]:
+    """Return the command that runs another under strace, whole strings shown."""
+    need("strace")
+    return ("strace", "-f", "-s", "4096", "-o", str(log), *options)
+
+
+def test_large_body_leaves_by_sendfile(
+    serve: Serve, site: Path, tmp_path: Path
+) -> None:
+    """The counts of sendfile add up to the size, and no call shows the content."""
+    size = 10 * 1024 * 1024
+    content = PATTERN * (size // len(PATTERN) + 1)
+    (site / "big.bin").write_bytes(content[:size])
+    log = tmp_path / "strace"
+    server = serve(site, "--workers", "1", prefix=trace(log, "-e", f"trace={CALLS}"))
+
+    body = fetch(server.port, "/big.bin").body
+    server.stop()
+    calls = log.read_text(errors="replace")
+    # A call of one thread may be shown in two pieces, with another's between.
+    counts = re.findall(
+        r"^[0-9]+ +(?:sendfile\(|<\.\.\. sendfile resumed>).* = ([0-9]+)$",
+        calls,
+        re.MULTILINE,
+    )
+
+    assert body == content[:size]
+    assert sum(map(int, counts)) == size
+    assert PATTERN.decode() not in calls
+
+
+def test_small_file_takes_one_send(serve: Serve, site: Path, tmp_path: Path) -> None:
+    """Head and body of 1 KiB leave in one call, and the file by no other."""
+    log = tmp_path / "strace"
+    server = serve(site, "--workers", "1", prefix=trace(log, "-e", "trace=%network"))
+
+    with Client(server.port) as client:
+        first = client.request("/kib.bin")
+        again = client.request("/kib.bin")
+    server.stop()
+    sends = re.findall(
+        r"sendto\([0-9]+, \"HTTP/1.1 200.* = ([0-9]+)$", log.read_text(), re.MULTILINE
+    )
+
+    assert first.body == again.body == (site / "kib.bin").read_bytes()
+    assert len(sends) == 2
+    assert all(int(count) > 1024 for count in sends)
+    assert "sendfile" not in log.read_text()
+
+
+def test_refused_sendfile_copies(serve: Serve, site: Path, tmp_path: Path) -> None:
+    """Where sendfile is refused the same bytes arrive, and the log says so once."""
+    inject = ("-e", "trace=sendfile", "-e", "inject=sendfile:error=EINVAL")
+    prefix = trace(tmp_path / "strace", *inject)
+    server = serve(site, "--workers", "1", prefix=prefix)
+    content = (site / "mib.bin").read_bytes()
+
+    assert fetch(server.port, "/mib.bin").body == content
+    assert fetch(server.port, "/mib.bin", "Range: bytes=70000-").body == content[70000:]
+    wait_until(lambda: "refuses sendfile" in server.log.read_text(), "a log line")
+    server.stop()
+    assert server.log.read_text().count("refuses sendfile") == 1
