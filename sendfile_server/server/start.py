@@ -82,8 +82,7 @@ def _work(make_worker: Callable[[], Worker], link: socket.socket) -> None:
             link.send(b".")
 
     worker.on_signal(signal.SIGTERM, worker.drain)
-    # Only its end ever comes from there: then nobody will look after us.
-    worker.on_readable(link, worker.drain)
+    worker.drain_at_end_of(link)  # nobody would look after us any more
     worker.run(ready=beat, beat=beat)
 
 

@@ -91,9 +91,14 @@ class Worker:
         """Call *handler* on the loop when signal *number* comes."""
         self._loop.add_signal_handler(number, handler)
 
-    def on_readable(self, sock: socket.socket, handler: Callable[[], None]) -> None:
-        """Call *handler* on the loop whenever *sock* can be read."""
-        self._loop.add_reader(sock.fileno(), handler)
+    def drain_at_end_of(self, link: socket.socket) -> None:
+        """Drain when the peer of *link*, which never sends, is gone."""
+
+        def drain() -> None:
+            self._loop.remove_reader(link.fileno())
+            self.drain()
+
+        self._loop.add_reader(link.fileno(), drain)
 
     def drain(self) -> None:
         """Accept no more, finish what is under way, and end after the grace."""
