@@ -1,0 +1,46 @@
+"""Heads as bytes."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sendfile_server.response.heads import REASONS, Plan, format_head
+from sendfile_server.semantics.ranges import Span
+
+
+@pytest.mark.parametrize(
+    ("connection", "last"),
+    [
+        pytest.param(b"", b"", id="goes on, as HTTP/1.1 does"),
+        pytest.param(b"close", b"Connection: close\r\n", id="the last response"),
+        pytest.param(b"keep-alive", b"Connection: keep-alive\r\n", id="HTTP/1.0"),
+    ],
+)
+def test_head_is_framed(connection: bytes, last: bytes) -> None:
+    """Status line, Date, the planned fields, Connection, an empty line."""
+    plan = Plan(200, ((b"Content-Length", b"0"),))
+
+    assert format_head(plan, 0, connection) == (
+        b"HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
+        b"Content-Length: 0\r\n" + last + b"\r\n"
+    )
+
+
+def test_spans_are_filled_in_order() -> None:
+    """What was read takes the place of the spans; all else stays."""
+    plan = Plan(206, ((b"A", b"b"),), (b"1", Span(0, 2), b"2", Span(5, 6)))
+
+    assert plan.filled([b"xx", b"y"]) == Plan(
+        206, plan.fields, (b"1", b"xx", b"2", b"y")
+    )
+    assert plan.body_size == plan.filled([b"xx", b"y"]).body_size == 5
+
+
+@given(st.sampled_from(sorted(REASONS)), st.integers(0, 2**33))
+def test_any_head_has_one_status_line_and_one_end(status: int, now: int) -> None:
+    """Every status has its reason, and nothing splits the head."""
+    head = format_head(Plan(status, ()), now, b"close")
+
+    assert head.startswith(b"HTTP/1.1 %d %s\r\nDate: " % (status, REASONS[status]))
+    assert head.count(b"\r\n") == 4
+    assert head.endswith(b"\r\n\r\n")
