@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from running import Serve, Server, launch, wait_until
 
 
@@ -22,7 +23,8 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
         directory: Path | str, *options: str, prefix: tuple[str, ...] = ()
     ) -> Server:
         log = tmp_path_factory.mktemp("server") / "stderr"
-        places = () if "--listen" in options else ("--port", "0")
+        chosen = {"--listen", "--port", "--config"} & set(options)
+        places = () if chosen else ("--port", "0")
         command = [sys.executable, "-m", "sendfile_server", str(directory)]
         process = launch(log, [*prefix, *command, *places, *options])
         server = Server(process, 0, log)

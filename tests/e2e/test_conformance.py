@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from running import Serve
 from tools import need, need_folder
 

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from running import Serve, wait_until
 from tools import need
 from wire import Client, fetch

@@ -1,0 +1,251 @@
+"""The command: options from three places, and one clear line for a mistake."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from running import Serve
+from sendfile_server import __version__
+from sendfile_server.config import options
+from tools import need
+from wire import fetch
+
+NAMES = {name: name.replace("_", "-") for name in options()}
+# A value that each option takes, and that is not its default.
+VALUES = {
+    "host": "127.0.0.2",
+    "port": "0",
+    "listen": "127.0.0.1:0",
+    "index": "home.html",
+    "mime_type": "log=text/plain",
+    "freshness": "0",
+    "no_memory": "true",
+    "access_log": "/dev/null",
+    "workers": "1",
+    "threads": "2",
+    "max_connections": "7",
+    "header_timeout": "1.5",
+    "keepalive_timeout": "2",
+    "send_timeout": "3",
+    "keepalive_requests": "5",
+    "grace": "0",
+}
+
+
+def run(
+    *arguments: str,
+    prefix: tuple[str, ...] = (),
+    environment: dict[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run the command, which must end by itself."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("SENDFILE_SERVE")}
+    return subprocess.run(
+        [*prefix, sys.executable, "-m", "sendfile_server", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+        env=clean | (environment or {}),
+    )
+
+
+def assert_refused(done: subprocess.CompletedProcess[str], words: str) -> None:
+    """Check for exit code 2, and one line with *words*."""
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("sendfile-serve: ")
+    assert words in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param((), "Missing argument 'DIR'", id="no directory given"),
+        pytest.param(("{site}/no",), "No such file", id="directory missing"),
+        pytest.param(("{site}/hello.txt",), "Not a directory", id="a file"),
+        pytest.param(("{site}", "more"), "unexpected extra argument", id="two"),
+        pytest.param(("{site}", "--prot", "1"), "--port", id="unknown option"),
+        pytest.param(("{site}", "--port", "65536"), "up to 65535", id="port too high"),
+        pytest.param(("{site}", "--port", "-1"), "whole number", id="port below 0"),
+        pytest.param(("{site}", "--port", "1_0"), "whole number", id="underscore"),
+        pytest.param(("{site}", "--workers", "0"), "1 up to 1024", id="no workers"),
+        pytest.param(("{site}", "--threads", "x"), "whole number", id="not a number"),
+        pytest.param(("{site}", "--grace", "1.5"), "whole number", id="not whole"),
+        pytest.param(("{site}", "--send-timeout", "0"), "above 0", id="no time at all"),
+        pytest.param(("{site}", "--send-timeout", "nan"), "above 0", id="not a time"),
+        pytest.param(("{site}", "--index", "a/b"), "file name", id="index with slash"),
+        pytest.param(("{site}", "--mime-type", "x"), "EXT=TYPE", id="no type"),
+        pytest.param(("{site}", "--mime-type", "x=\r\n"), "EXT=TYPE", id="bad type"),
+        pytest.param(("{site}", "--listen", "8080"), "HOST:PORT", id="no host"),
+        pytest.param(("{site}", "--listen", "::1:80"), "HOST:PORT", id="bare IPv6"),
+        pytest.param(("{site}", "--listen", "unix:"), "some text", id="no path"),
+        pytest.param(
+            ("{site}", "--listen", "[::1]:0", "--port", "1"), "--listen", id="both"
+        ),
+        pytest.param(
+            ("{site}", "--host", "no.such.invalid"),
+            "no.such.invalid",
+            id="no such host",
+        ),
+        pytest.param(
+            ("{site}", "--host", "192.0.2.1"), "no such address", id="not ours"
+        ),
+        pytest.param(("{site}", "--config", "{site}/no"), "No such file", id="no file"),
+        pytest.param(
+            ("{site}", "--access-log", "{site}/no/log"), "cannot write", id="no log"
+        ),
+    ],
+)
+def test_mistake_is_one_line(
+    site: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    """What can't be done is said in one line, without a traceback, with code 2."""
+    assert_refused(run(*(each.format(site=site) for each in arguments)), words)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param("prot = 80", "the nearest is 'port'", id="misspelt"),
+        pytest.param("max_connections = 1", "'max-connections'", id="underscore"),
+        pytest.param("port = ", "is not TOML", id="broken"),
+        pytest.param("port = true", "whole number", id="another type"),
+        pytest.param("no-memory = 'x'", "no-memory", id="not a flag"),
+    ],
+)
+def test_mistake_in_the_file_is_one_line(
+    site: Path, tmp_path: Path, text: str, words: str
+) -> None:
+    """So is a mistake in the TOML file; a key that is not known gets its nearest."""
+    file = tmp_path / "serve.toml"
+    file.write_text(text)
+
+    assert_refused(run(str(site), "--config", str(file)), words)
+
+
+def test_unreadable_directory_is_refused(site: Path) -> None:
+    """A directory that may not be read is a mistake of the operator."""
+    need("setpriv")
+    site.chmod(0)
+    caps = "-dac_override,-dac_read_search"
+    prefix = ("setpriv", f"--bounding-set={caps}", f"--inh-caps={caps}")
+
+    assert_refused(run(str(site), "--check", prefix=prefix), "Permission denied")
+
+
+def test_privileged_port_is_refused(site: Path) -> None:
+    """A port that only root may take is said to be one."""
+    need("setpriv")
+    first = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()
+    port = int(first) - 1
+    cap = "-net_bind_service"
+    prefix = ("setpriv", f"--bounding-set={cap}", f"--inh-caps={cap}")
+
+    done = run(str(site), "--port", str(port), prefix=prefix)
+
+    assert port > 0, "every port is free for all here"
+    assert_refused(done, "privileged")
+
+
+def test_port_is_not_shared(serve: Serve, site: Path) -> None:
+    """A second server on the same port fails."""
+    port = serve(site).port
+
+    assert_refused(run(str(site), "--port", str(port)), "another program")
+
+
+def test_port_zero_is_told(serve: Serve, site: Path) -> None:
+    """The start-up line says what is served, where, and how to stop."""
+    server = serve(site, "--workers", "1")
+
+    assert server.log.read_text() == (
+        f"Serving {site} at http://127.0.0.1:{server.port}/ with 1 worker."
+        " Stop with Ctrl-C.\n"
+    )
+
+
+def test_check_opens_no_port(site: Path) -> None:
+    """--check says that all is well, even while the port is taken."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = run(str(site), "--check", "--port", str(taken.getsockname()[1]))
+
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "valid" in done.stderr
+
+
+def test_version_is_told() -> None:
+    """--version names the command and the version."""
+    assert run("--version").stdout == f"sendfile-serve, version {__version__}\n"
+
+
+def test_help_lists_everything() -> None:
+    """The help has every option below a heading, in lines of 80 columns."""
+    text = run("--help", environment={"COLUMNS": "200"}).stdout
+
+    assert max(map(len, text.splitlines())) <= 80
+    for name, option in options().items():
+        heading = text.index(f"\n{option.group}:\n")
+        assert text.index(f"\n  --{NAMES[name]} ") > heading
+
+
+@pytest.mark.parametrize("name", options())
+def test_option_comes_from_anywhere(site: Path, tmp_path: Path, name: str) -> None:
+    """Each option is taken from the command line, the environment and the file."""
+    value = VALUES[name]
+    is_flag = isinstance(options()[name].default, bool)
+    line = (f"--{NAMES[name]}", *(() if is_flag else (value,)))
+    is_bare = value.isdigit() or is_flag
+    file = tmp_path / "serve.toml"
+    file.write_text(f"{NAMES[name]} = {value if is_bare else repr(value)}\n")
+    variable = {f"SENDFILE_SERVE_{name.upper()}": value}
+
+    assert run(str(site), "--check", *line).returncode == 0
+    assert run(str(site), "--check", environment=variable).returncode == 0
+    assert run(str(site), "--check", "--config", str(file)).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "variable", "winner"),
+    [
+        pytest.param("line", "variable", "line", id="the command line first"),
+        pytest.param(None, "variable", "variable", id="then the environment"),
+        pytest.param(None, None, "file", id="then the file"),
+    ],
+)
+def test_nearest_source_wins(
+    site: Path,
+    tmp_path: Path,
+    line: str | None,
+    variable: str | None,
+    winner: str,
+) -> None:
+    """Command line over environment over file: the refused host is the winner's."""
+    file = tmp_path / "serve.toml"
+    file.write_text(f'directory = "{site}"\nhost = "file.invalid"\n')
+    arguments = ("--host", f"{line}.invalid") if line else ()
+    environment = {"SENDFILE_SERVE_CONFIG": str(file)}
+    if variable:
+        environment["SENDFILE_SERVE_HOST"] = f"{variable}.invalid"
+
+    done = run(*arguments, environment=environment)
+
+    assert_refused(done, f"{winner}.invalid")
+
+
+def test_list_in_the_file_is_a_list(serve: Serve, site: Path, tmp_path: Path) -> None:
+    """A repeatable option is a list in TOML, and each of its values counts."""
+    path = tmp_path / "www.sock"
+    file = tmp_path / "serve.toml"
+    file.write_text(
+        f'listen = ["127.0.0.1:0", "unix:{path}"]\nmime-type = ["txt=text/x-a"]\n'
+    )
+    server = serve(site, "--config", str(file), "--workers", "1")
+
+    for place in (server.port, str(path)):
+        response = fetch(place, "/hello.txt")
+        assert response.fields["content-type"] == "text/x-a; charset=utf-8"
