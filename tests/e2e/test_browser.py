@@ -106,7 +106,9 @@ def test_video_plays_on_after_a_seek(
     assert video.get_property("error") is None
     # A transfer is logged when it ends; leaving the page ends them all.
     browser.get("about:blank")
-    assert set(_wait_for_two_statuses(browser, access_log)) == {"206"}
+    statuses = _wait_for_two_parts(browser, access_log)
+    # 304 is for the browser's cache: it asks again while the file is new.
+    assert set(statuses) <= {"206", "304"}
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -141,12 +143,12 @@ def _wait_for_time(browser: Chrome, video: WebElement, second: float) -> None:
     )
 
 
-def _wait_for_two_statuses(browser: Chrome, access_log: Path) -> list[str]:
-    """Return the status of each request for the video, once there are two."""
+def _wait_for_two_parts(browser: Chrome, access_log: Path) -> list[str]:
+    """Return the status of each request for the video, once two had a part of it."""
     line = re.compile(r'"GET /media/zoom\.webm HTTP/1\.1" (\d+) ')
     WebDriverWait(browser, _DEADLINE_S).until(
-        lambda _: len(line.findall(access_log.read_text())) >= 2,
-        "the access log has no two requests for the video",
+        lambda _: line.findall(access_log.read_text()).count("206") >= 2,
+        "the access log has no two parts of the video",
     )
     return line.findall(access_log.read_text())
 
