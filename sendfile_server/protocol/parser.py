@@ -17,9 +17,6 @@ def parse_head(head: bytes) -> Request:
     is_http_1_0 = event.http_version == b"1.0"
     fields: dict[bytes, bytes] = {}
     for name, value in event.headers:
-        if name == b"host" and name in fields:
-            # h11 counts the Host fields of HTTP/1.1 only.
-            raise ProtocolError(400, "more than one Host")
         if name in KEPT_FIELDS:
             fields[name] = fields[name] + b", " + value if name in fields else value
     if b"host" in fields and not is_authority(fields[b"host"]):

@@ -62,8 +62,8 @@ class Root:
 
         A path that leads nowhere for the moment changes nothing.
         """
-        if now - self._renewed < self._freshness:
-            return
+        if 0 <= now - self._renewed < self._freshness:
+            return  # a clock that was set back is no reason to wait
         self._renewed = now
         try:
             state = os.stat(self._path)

@@ -64,7 +64,8 @@ def plan_response(
 
 def _plan_file(request: Request, file: Representation, now: int) -> Plan:
     current = file.validators
-    match evaluate(request.fields, current, now):
+    verdict = evaluate(request.fields, current, now)
+    match verdict:
         case Verdict.FAILED:
             return plan_refusal(412)
         case Verdict.NOT_MODIFIED:
@@ -72,6 +73,8 @@ def _plan_file(request: Request, file: Representation, now: int) -> Plan:
             return Plan(304, _validator_fields(current, now)[:1])
         case Verdict.PROCEED:
             pass
+        case _:
+            assert_never(verdict)
     spans = _asked_spans(request, file, current, now)
     if spans is None:
         return _plan_whole(file, current, now)

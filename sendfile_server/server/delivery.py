@@ -5,6 +5,7 @@ wait for a disk, and what goes on for long, is sent by jobs. A client that has n
 room costs no thread: it waits on the loop until it is writable.
 """
 
+import contextlib
 import logging
 import socket
 from collections.abc import Callable, Iterable
@@ -100,12 +101,15 @@ class Delivery:
 
     def give_up(self) -> None:
         """End the response now; *done* is told, at once or after the job."""
-        self._failure = TransferTimeoutError("the client took nothing for too long")
+        if self._failure:
+            return
+        self._failure = TransferTimeoutError("nothing could be sent for too long")
         abort(self._client)
-        if self.is_owned_by_job:
-            self._client.shutdown(socket.SHUT_RDWR)
-        else:
+        if not self.is_owned_by_job:
             self._end(self._failure)
+            return
+        with contextlib.suppress(OSError):  # the client may be gone already
+            self._client.shutdown(socket.SHUT_RDWR)
 
     def _turn(self) -> bool:
         """Send from memory, on the loop; True if that was the end."""

@@ -18,6 +18,7 @@ _NOT_SENT_LOW_WATER = 128 * 1024
 # Accept returns with the first bytes there; a silent client is handed over after
 # a second.
 _DEFER_ACCEPT_S = 1
+_ABSENT = frozenset((errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT))
 
 
 def listen(address: Address) -> list[socket.socket]:
@@ -51,22 +52,41 @@ def _listen_tcp(address: TcpAddress) -> list[socket.socket]:
     except (socket.gaierror, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "not a name"
         raise ConfigError(f"cannot listen on {address.host}: {reason}") from None
-    listeners = []
-    for family, _, _, _, place in dict.fromkeys(found):
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            # Closed connections of the server before us don't hold the port.
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            _set_inherited_options(listener)
-            listener.bind(place)
-            listener.listen(_BACKLOG)
-        except OSError as error:
-            raise ConfigError(_explain(error, place[0], place[1])) from None
-        listener.setblocking(False)
-        listeners.append(listener)
+    listeners: list[socket.socket] = []
+    absent: OSError | None = None
+    try:
+        for family, _, _, _, place in dict.fromkeys(found):
+            try:
+                listeners.append(_open_tcp(family, place))
+            except OSError as error:
+                # A name may stand for an IPv6 address that is not to be had here.
+                if error.errno not in _ABSENT:
+                    raise
+                absent = error
+        if absent and not listeners:
+            raise absent
+    except OSError as error:
+        for listener in listeners:
+            listener.close()
+        raise ConfigError(_explain(error, address)) from None
     return listeners
+
+
+def _open_tcp(family: int, place: tuple[object, ...]) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        # Closed connections of the server before us don't hold the port.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        _set_inherited_options(listener)
+        listener.bind(place)
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def _set_inherited_options(listener: socket.socket) -> None:
@@ -77,8 +97,8 @@ def _set_inherited_options(listener: socket.socket) -> None:
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, _DEFER_ACCEPT_S)
 
 
-def _explain(error: OSError, host: object, port: object) -> str:
-    place = f"{host}:{port}"
+def _explain(error: OSError, address: TcpAddress) -> str:
+    place = f"{address.host}:{address.port}"
     match error.errno:
         case errno.EADDRINUSE:
             return f"cannot listen on {place}: another program does already"
@@ -97,6 +117,7 @@ def _listen_unix(path: str) -> socket.socket:
         listener.bind(path)
         listener.listen(_BACKLOG)
     except OSError as error:
+        listener.close()
         reason = error.strerror or str(error)
         raise ConfigError(f"cannot listen on unix:{path}: {reason}") from None
     listener.setblocking(False)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from sendfile_server.config import Config
+from sendfile_server.config import Config, UnixAddress
 from sendfile_server.errors import ConfigError
 from sendfile_server.server.limits import default_workers, raise_descriptor_limit
 from sendfile_server.server.sockets import listen, url_of
@@ -40,23 +40,37 @@ def serve(config: Config) -> int:
     sockets = [each for address in config.addresses for each in listen(address)]
     log_descriptor = _open_log(config.access_log)
     workers = min(config.workers or default_workers(), config.max_connections)
-    wanted = -(-config.max_connections // workers)
-    connections = raise_descriptor_limit(wanted)
-    if connections < wanted:
-        _log.warning(
-            "the limit of open files (ulimit -n) allows %d connections, not %d",
-            connections * workers,
-            config.max_connections,
-        )
-    worker = partial(Worker, config, sockets, connections, log_descriptor)
+    shares = _share_connections(config.max_connections, workers)
     announce = partial(_announce, config.directory, sockets, workers)
+
+    def make_worker(number: int) -> Worker:
+        return Worker(config, sockets, shares[number], log_descriptor)
+
     try:
         if workers == 1:
-            return _run_alone(worker(), announce)
-        work = partial(_work, worker)
-        return Supervisor(workers, work, announce, config.grace).run()
+            return _run_alone(make_worker(0), announce)
+        work = partial(_work, make_worker)
+        leave = partial(_close, sockets)
+        return Supervisor(workers, work, announce, leave, config.grace).run()
     finally:
-        _remove_socket_files(sockets)
+        _remove_socket_files(config)
+
+
+def _share_connections(wanted: int, workers: int) -> list[int]:
+    """Return how many connections each worker may have; they add up to *wanted*.
+
+    Unless the limit of descriptors, which is raised first, allows fewer.
+    """
+    shares = [wanted // workers + (n < wanted % workers) for n in range(workers)]
+    fit = raise_descriptor_limit(shares[0])
+    if fit < shares[0]:
+        shares = [min(fit, share) for share in shares]
+        _log.warning(
+            "the limit of open files (ulimit -n) allows %d connections, not %d",
+            sum(shares),
+            wanted,
+        )
+    return shares
 
 
 def _run_alone(worker: Worker, announce: Callable[[], None]) -> int:
@@ -71,10 +85,12 @@ def _run_alone(worker: Worker, announce: Callable[[], None]) -> int:
     return 0
 
 
-def _work(make_worker: Callable[[], Worker], link: socket.socket) -> None:
-    """Be a worker process under a supervisor at the other end of *link*."""
+def _work(
+    make_worker: Callable[[int], Worker], number: int, link: socket.socket
+) -> None:
+    """Be worker *number* under a supervisor at the other end of *link*."""
     link.setblocking(False)
-    worker = make_worker()
+    worker = make_worker(number)
 
     def beat() -> None:
         # A supervisor that does not read has other worries.
@@ -106,8 +122,14 @@ def _open_log(path: str | None) -> int | None:
         raise ConfigError(f"cannot write {path}: {error.strerror}") from None
 
 
-def _remove_socket_files(sockets: list[socket.socket]) -> None:
+def _close(sockets: list[socket.socket]) -> None:
+    """Stop listening, once the workers do too: nobody is to wait in vain."""
     for each in sockets:
-        if each.family == socket.AF_UNIX:
+        each.close()
+
+
+def _remove_socket_files(config: Config) -> None:
+    for address in config.addresses:
+        if isinstance(address, UnixAddress):
             with contextlib.suppress(OSError):
-                os.unlink(each.getsockname())
+                os.unlink(address.path)

@@ -22,12 +22,14 @@ _TOO_SHORT_LIFE_S = 1.0
 # What a worker may need beyond its grace, to write its log and leave.
 _LEAVE_S = 5.0
 
-Work = Callable[[socket.socket], None]
-"""Runs in a worker process, with its socket to the supervisor."""
+Work = Callable[[int, socket.socket], None]
+"""Runs in a worker process, with its number and its socket to the supervisor."""
 
 
 @dataclass(eq=False, slots=True)
 class _Worker:
+    number: int
+    """Counted from 0; a successor has that of its predecessor."""
     pid: int
     link: socket.socket
     started: float = field(default_factory=time.monotonic)
@@ -42,16 +44,26 @@ class Supervisor:
     """Runs *count* processes of *work* until SIGTERM or SIGINT."""
 
     def __init__(
-        self, count: int, work: Work, announce: Callable[[], None], grace: float
+        self,
+        count: int,
+        work: Work,
+        announce: Callable[[], None],
+        leave: Callable[[], None],
+        grace: float,
     ) -> None:
-        """Prepare; *announce* is called once, when all workers are ready."""
+        """Prepare; a worker is given *grace* seconds to finish.
+
+        *announce* is called once, when all workers are ready, and *leave* when
+        they have been told to stop.
+        """
         self._count = count
         self._work = work
         self._announce = announce
+        self._leave = leave
         self._grace = grace
         self._workers: dict[int, _Worker] = {}
-        self._missing: list[float] = []
-        """When to start each worker that is to be started, by monotonic time."""
+        self._missing: list[tuple[float, int]] = []
+        """When to start which worker, by monotonic time and number."""
         self._is_announced = False
         self._stop_end: float | None = None
         self._has_failed = False
@@ -61,8 +73,8 @@ class Supervisor:
     def run(self) -> int:
         """Return the exit code: 0, 1 if no worker could start, 130 if interrupted."""
         self._catch_signals()
-        for _ in range(self._count):
-            self._start()
+        for number in range(self._count):
+            self._start(number)
         while self._workers or self._missing:
             for key, _ in self._selector.select(timeout=0.5):
                 if key.fileobj is self._signals:
@@ -92,31 +104,33 @@ class Supervisor:
                 self._stop()
         return False
 
-    def _start(self, predecessor: _Worker | None = None) -> None:
+    def _start(self, number: int, predecessor: _Worker | None = None) -> None:
         ours, theirs = socket.socketpair()
         pid = os.fork()
         if pid == 0:
             # Only while nobody else has our end does its end tell that we are gone.
             ours.close()
-            self._become_worker(theirs)
+            self._become_worker(number, theirs)
         theirs.close()
         ours.setblocking(False)
-        worker = self._workers[pid] = _Worker(pid, ours, predecessor=predecessor)
+        worker = self._workers[pid] = _Worker(
+            number, pid, ours, predecessor=predecessor
+        )
         self._selector.register(ours, selectors.EVENT_READ, worker)
 
-    def _become_worker(self, link: socket.socket) -> None:
+    def _become_worker(self, number: int, link: socket.socket) -> None:
         """Run in the new process, and never return."""
         code = 1
         try:
             signal.set_wakeup_fd(-1)
-            for number in (signal.SIGTERM, signal.SIGCHLD):
-                signal.signal(number, signal.SIG_DFL)
+            for each in (signal.SIGTERM, signal.SIGCHLD):
+                signal.signal(each, signal.SIG_DFL)
             # A terminal sends it to all; the supervisor decides.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             self._selector.close()
             for other in self._workers.values():
                 other.link.close()
-            self._work(link)
+            self._work(number, link)
             code = 0
         except BaseException:  # noqa: BLE001
             # Nobody else would tell; and an exception must not leave by the
@@ -168,7 +182,7 @@ class Supervisor:
             now = time.monotonic()
             lived = now - worker.started
             delay = _TOO_SHORT_LIFE_S if lived < _TOO_SHORT_LIFE_S else 0.0
-            self._missing.append(now + delay)
+            self._missing.append((now + delay, worker.number))
 
     def _look_after(self) -> None:
         now = time.monotonic()
@@ -176,9 +190,9 @@ class Supervisor:
             if now > self._stop_end:
                 self._kill_all()
             return
-        for due in [due for due in self._missing if due <= now]:
+        for due in [due for due in self._missing if due[0] <= now]:
             self._missing.remove(due)
-            self._start()
+            self._start(due[1])
         for worker in list(self._workers.values()):
             if now - worker.last_beat > _SILENCE_S and not worker.has_successor:
                 _log.error(
@@ -187,7 +201,7 @@ class Supervisor:
                     now - worker.last_beat,
                 )
                 worker.has_successor = True
-                self._start(predecessor=worker)
+                self._start(worker.number, predecessor=worker)
 
     def _stop(self) -> None:
         if self._stop_end is None:
@@ -195,6 +209,7 @@ class Supervisor:
             self._missing.clear()
             for pid in self._workers:
                 os.kill(pid, signal.SIGTERM)
+            self._leave()
 
     def _kill_all(self) -> None:
         for pid in self._workers:

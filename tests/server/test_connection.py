@@ -1,0 +1,464 @@
+"""One connection: reuse, deadlines, half-closes, resets, and how it ends."""
+
+import contextlib
+import os
+import socket
+import struct
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from running import Serve, Server, wait_until
+from wire import Client, fetch, get
+
+MIB = bytes(range(256)) * 4096
+RESET = struct.pack("ii", 1, 0)
+
+
+def cpu_seconds(server: Server) -> float:
+    """Return the user and system time that *server* has used so far."""
+    stat = Path(f"/proc/{server.process.pid}/stat").read_text()
+    user, system = stat.rpartition(") ")[2].split(" ")[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def reset(client: Client) -> None:
+    """Close with a reset, whatever is still on its way."""
+    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    client.socket.close()
+
+
+def make_big(site: Path) -> None:
+    """Add a file that no buffer of a socket holds."""
+    with (site / "big.bin").open("wb") as file:
+        file.truncate(64 << 20)
+
+
+def take_little(client: Client) -> None:
+    """Keep the client's kernel from taking much that nobody reads."""
+    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+
+
+def pass_time(seconds: float) -> None:
+    """Let time pass, of which the server is to make no use."""
+    end = time.monotonic() + seconds
+    wait_until(lambda: time.monotonic() >= end, "time to pass")
+
+
+# Reuse.
+
+
+def test_connection_is_reused(serve: Serve, site: Path) -> None:
+    """One connection carries a file, an error, an empty file and a HEAD."""
+    server = serve(site, "--workers", "1")
+
+    with Client(server.port) as client:
+        assert client.request("/digits.txt").body == b"0123456789"
+        assert client.request("/missing").status == 404
+        assert client.request("/empty.txt").body == b""
+        assert client.request("/mib.bin", method="HEAD").status == 200
+        assert client.request("/mib.bin").body == MIB
+        assert client.request("/hello.txt").body == b"hello\n"
+
+
+PIPELINE = [
+    ("/digits.txt", 200, b"0123456789"),
+    ("/missing", 404, b"404 Not Found\n"),
+    ("/empty.txt", 200, b""),
+    ("/kib.bin", 200, bytes(range(256)) * 4),
+] * 10
+
+
+@pytest.mark.parametrize("step", [1 << 20, 1], ids=["one-write", "byte-by-byte"])
+def test_pipelined_requests_are_answered_in_order(
+    serve: Serve, site: Path, step: int
+) -> None:
+    """Forty requests get forty answers, however their bytes arrive."""
+    server = serve(site, "--workers", "1")
+    data = b"".join(get(target) for target, _, _ in PIPELINE)
+
+    with Client(server.port) as client:
+        client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for start in range(0, len(data), step):
+            client.send(data[start : start + step])
+        answers = [client.response() for _ in PIPELINE]
+
+    got = [(answer.status, answer.body) for answer in answers]
+    assert got == [(status, body) for _, status, body in PIPELINE]
+
+
+def test_requests_behind_an_unfinished_answer_are_served(
+    serve: Serve, site: Path
+) -> None:
+    """What is asked while an answer is under way is answered after it."""
+    make_big(site)
+    server = serve(site, "--workers", "1")
+
+    with Client(server.port) as client:
+        client.send(get("/big.bin"))
+        client.socket.recv(1, socket.MSG_PEEK)
+        client.send(get("/digits.txt") + get("/hello.txt"))
+
+        assert client.response().body == bytes(64 << 20)
+        assert client.response().body == b"0123456789"
+        assert client.response().body == b"hello\n"
+
+
+def test_http_1_0_closes_unless_asked(serve: Serve, site: Path) -> None:
+    """A request of HTTP/1.0 without Connection gets one answer and the end."""
+    server = serve(site, "--workers", "1")
+
+    with Client(server.port) as client:
+        client.send(b"GET /digits.txt HTTP/1.0\r\n\r\n")
+        answer = client.response()
+
+        assert answer.body == b"0123456789"
+        assert answer.fields["connection"] == "close"
+        assert client.is_closed()
+
+
+def test_http_1_0_is_kept_alive_when_asked(serve: Serve, site: Path) -> None:
+    """Connection: keep-alive is answered with the same, and the connection stays."""
+    server = serve(site, "--workers", "1")
+
+    with Client(server.port) as client:
+        for _ in range(3):
+            client.send(b"GET /digits.txt HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+            answer = client.response()
+            assert answer.fields["connection"] == "keep-alive"
+            assert answer.body == b"0123456789"
+
+
+def test_last_request_of_a_connection_says_close(serve: Serve, site: Path) -> None:
+    """The answer that reaches the limit announces the close, and no other does."""
+    server = serve(site, "--workers", "1", "--keepalive-requests", "3")
+
+    with Client(server.port) as client:
+        client.send(get("/digits.txt") * 5)
+        answers = [client.response() for _ in range(3)]
+
+        closes = [answer.fields.get("connection") for answer in answers]
+        assert closes == [None, None, "close"]
+        assert client.is_closed()
+
+
+# Deadlines.
+
+
+def test_dripping_head_gets_408(serve: Serve, site: Path) -> None:
+    """The deadline is for the whole head: a byte now and then does not extend it."""
+    server = serve(site, "--workers", "1", "--header-timeout", "1")
+    began = time.monotonic()
+
+    with Client(server.port) as client:
+        client.socket.settimeout(0.2)
+        for byte in get("/digits.txt", "X-Long: " + "x" * 1000):
+            client.send(bytes((byte,)))
+            with contextlib.suppress(TimeoutError):
+                client.socket.recv(1, socket.MSG_PEEK)
+                break
+        client.socket.settimeout(20)
+        answer = client.response()
+
+        assert answer.status == 408
+        assert answer.fields["connection"] == "close"
+        assert client.is_closed()
+    assert time.monotonic() - began < 5
+
+
+def test_silent_connection_is_closed_without_a_byte(serve: Serve, site: Path) -> None:
+    """Who never sends anything gets no answer to it."""
+    server = serve(site, "--workers", "1", "--header-timeout", "1")
+
+    with Client(server.port) as client:
+        assert client.is_closed()
+
+
+def test_idle_connection_is_closed_after_its_time(serve: Serve, site: Path) -> None:
+    """A connection without a next request ends, silently, and not before."""
+    server = serve(site, "--workers", "1", "--keepalive-timeout", "2")
+
+    with Client(server.port) as client:
+        client.request("/digits.txt")
+        pass_time(0.5)
+        client.request("/digits.txt")
+        began = time.monotonic()
+        assert client.is_closed()
+    assert 0.9 < time.monotonic() - began < 5
+
+
+def test_stalled_reader_is_cut_and_logged(serve: Serve, site: Path) -> None:
+    """A client that takes nothing for the send timeout loses its answer."""
+    make_big(site)
+    server = serve(site, "--workers", "1", "--send-timeout", "1")
+
+    with Client(server.port) as client:
+        take_little(client)
+        client.send(get("/big.bin"))
+        wait_until(lambda: "cut short:" in server.log.read_text(), "the log line")
+        assert not client.response().is_complete
+
+    lines = [
+        line for line in server.log.read_text().splitlines() if "cut short:" in line
+    ]
+    assert len(lines) == 1
+    assert "GET /big.bin HTTP/1.1" in lines[0]
+
+
+def test_slow_but_steady_reader_is_served_whole(serve: Serve, site: Path) -> None:
+    """Some progress within each send timeout is enough, for many of them."""
+    server = serve(site, "--workers", "1", "--send-timeout", "2")
+
+    with Client(server.port) as client:
+        take_little(client)
+        client.send(get("/mib.bin", "Connection: close"))
+        pieces = []
+        for _ in range(45):
+            pieces.append(client.socket.recv(16384))
+            pass_time(0.12)
+        while data := client.socket.recv(1 << 20):
+            pieces.append(data)
+
+    assert b"".join(pieces).endswith(b"\r\n\r\n" + MIB)
+    assert "cut short:" not in server.log.read_text()
+
+
+# Input that nobody reads, and a close.
+
+
+def send_in_background(client: Client, data: bytes) -> threading.Thread:
+    """Send *data* for as long as the server is there to take it."""
+
+    def send() -> None:
+        with contextlib.suppress(ConnectionError):
+            client.send(data)
+
+    thread = threading.Thread(target=send, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_body_on_get_does_not_damage_the_answer(serve: Serve, site: Path) -> None:
+    """A client that goes on sending its body, and reads late, gets 1 MiB whole."""
+    server = serve(site, "--workers", "1")
+    body = bytes(900_000)
+
+    with Client(server.port) as client:
+        client.send(get("/mib.bin", f"Content-Length: {len(body)}"))
+        sending = send_in_background(client, body)
+        pass_time(0.5)
+        answer = client.response()
+        sending.join(20)
+
+        assert answer.status == 200
+        assert answer.fields["connection"] == "close"
+        assert answer.body == MIB
+        assert client.is_closed()
+
+
+def test_body_that_comes_after_the_answer_does_not_damage_it(
+    serve: Serve, site: Path
+) -> None:
+    """Bytes that meet the finished answer are discarded, not reset upon."""
+    server = serve(site, "--workers", "1")
+
+    with Client(server.port) as client:
+        client.send(get("/mib.bin", "Content-Length: 500000"))
+        client.socket.recv(1, socket.MSG_PEEK)
+        for _ in range(10):
+            client.send(bytes(10_000))
+            pass_time(0.05)
+
+        assert client.response().body == MIB
+        assert client.is_closed()
+
+
+def test_garbage_after_connection_close_does_not_damage_the_answer(
+    serve: Serve, site: Path
+) -> None:
+    """What follows the last request is thrown away, and the answer arrives."""
+    server = serve(site, "--workers", "1")
+    garbage = b"\0\r\n GET " * 80_000
+
+    with Client(server.port) as client:
+        request = get("/mib.bin", "Connection: close")
+        sending = send_in_background(client, request + garbage)
+        pass_time(0.5)
+        answer = client.response()
+        sending.join(20)
+
+        assert answer.body == MIB
+        assert client.is_closed()
+
+
+@pytest.mark.parametrize("target", ["/bad path", "/" + "x" * 9000])
+def test_error_survives_the_unread_rest(serve: Serve, site: Path, target: str) -> None:
+    """A refusal reaches a client that has sent much more than was read."""
+    server = serve(site, "--workers", "1")
+
+    with Client(server.port) as client:
+        sending = send_in_background(client, get(target) + bytes(500_000))
+        pass_time(0.3)
+        answer = client.response()
+        sending.join(20)
+
+        assert answer.status in (400, 414)
+        assert client.is_closed()
+
+
+# The end of the client's stream.
+
+
+@pytest.mark.parametrize("has_begun", [False, True])
+def test_half_close_while_sending_leaves_the_answer_whole(
+    serve: Serve, site: Path, has_begun: bool
+) -> None:
+    """End of stream is not an abort: what was asked is finished, then closed."""
+    server = serve(site, "--workers", "1")
+
+    with Client(server.port) as client:
+        client.send(get("/mib.bin") + get("/digits.txt"))
+        if has_begun:
+            client.socket.recv(1, socket.MSG_PEEK)
+        client.socket.shutdown(socket.SHUT_WR)
+        pass_time(0.2)
+
+        assert client.response().body == MIB
+        assert client.response().body == b"0123456789"
+        assert client.is_closed()
+
+
+def test_half_closed_head_gets_400(serve: Serve, site: Path) -> None:
+    """A head that will never be whole is refused, not waited for."""
+    server = serve(site, "--workers", "1")
+
+    with Client(server.port) as client:
+        client.send(b"GET /digits.txt HTTP/1.1\r\nHost: loc")
+        client.socket.shutdown(socket.SHUT_WR)
+
+        assert client.response().status == 400
+        assert client.is_closed()
+
+
+def test_resets_harm_no_later_connection(serve: Serve, site: Path) -> None:
+    """Descriptor numbers of connections that were reset answer to new ones."""
+    make_big(site)
+    server = serve(site, "--workers", "1")
+
+    for round_ in range(30):
+        victims = [Client(server.port) for _ in range(8)]
+        for number, victim in enumerate(victims):
+            victim.send(get("/big.bin"))
+            if (round_ + number) % 2:
+                victim.socket.recv(1000)
+        for victim in victims:
+            reset(victim)
+        heirs = [Client(server.port) for _ in range(8)]
+        for heir in heirs:
+            heir.send(get("/mib.bin"))
+        for heir in heirs:
+            with heir:
+                answer = heir.response()
+                assert answer.body == MIB
+                assert heir.request("/digits.txt").body == b"0123456789"
+
+    descriptors = Path(f"/proc/{server.process.pid}/fd")
+    wait_until(lambda: len(list(descriptors.iterdir())) < 40, "descriptors to go")
+
+
+@pytest.mark.parametrize("is_half_close", [True, False])
+def test_unread_input_does_not_spin(
+    serve: Serve, site: Path, is_half_close: bool
+) -> None:
+    """A byte or an end of stream behind a stalled answer costs no CPU time."""
+    make_big(site)
+    server = serve(site, "--workers", "1")
+
+    with Client(server.port) as client:
+        take_little(client)
+        client.send(get("/big.bin"))
+        client.socket.recv(1, socket.MSG_PEEK)
+        if is_half_close:
+            client.socket.shutdown(socket.SHUT_WR)
+        else:
+            client.send(get("/digits.txt"))
+        pass_time(0.3)
+        before = cpu_seconds(server)
+        pass_time(1)
+
+        assert cpu_seconds(server) - before <= 0.1
+
+
+def test_lingering_does_not_spin(serve: Serve, site: Path) -> None:
+    """A client that neither closes nor sends after the last answer costs nothing."""
+    server = serve(site, "--workers", "1")
+
+    with Client(server.port) as client:
+        client.request("/digits.txt", "Connection: close")
+        before = cpu_seconds(server)
+        pass_time(1)
+
+        assert cpu_seconds(server) - before <= 0.1
+
+
+# Refusals.
+
+
+@pytest.mark.parametrize(
+    ("method", "status"),
+    [
+        ("POST", 405),
+        ("PUT", 405),
+        ("DELETE", 405),
+        ("TRACE", 405),
+        ("BREW", 501),
+        ("get", 501),
+    ],
+)
+def test_other_methods_are_refused(
+    serve: Serve, site: Path, method: str, status: int
+) -> None:
+    """A known method is not allowed, an unknown one not implemented; none echoes."""
+    server = serve(site, "--workers", "1")
+
+    answer = fetch(server.port, "/digits.txt", "X-Secret: squirrel", method=method)
+
+    assert answer.status == status
+    assert ("allow" in answer.fields) == (status == 405)
+    assert b"squirrel" not in answer.body
+    assert b"0123456789" not in answer.body
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (get("/missing-squirrel"), 404),
+        (get("/digits.txt/squirrel"), 404),
+        (get("/squirrel%00"), 400),
+        (get("/%2e%2e/%2e%2e/squirrel"), 404),
+        (get("/squirrel" + "x" * 300), 404),
+        (get("/squirrel", "Host: other"), 400),
+        (b"GET /squirrel HTTP/1.1\r\n\r\n", 400),
+        (b"GET /squirrel HTTP/2.0\r\nHost: localhost\r\n\r\n", 505),
+        (b"GET /squirrel HTTP/1.1\r\nHost: localhost\r\n folded\r\n\r\n", 400),
+        (get("/squirrel", method="POST"), 405),
+        (get("/digits.txt", "Range: bytes=99-"), 416),
+    ],
+)
+def test_errors_never_show_a_path(
+    serve: Serve, site: Path, request_: bytes, status: int
+) -> None:
+    """An error tells neither what was asked, nor where we looked, nor what failed."""
+    server = serve(site, "--workers", "1")
+
+    with Client(server.port) as client:
+        client.send(request_)
+        answer = client.response()
+
+    text = answer.body.decode() + repr(answer.fields)
+    assert answer.status in ({400, 404} if b"%2e" in request_ else {status})
+    assert len(answer.body) < 100
+    for word in ("squirrel", str(site), site.name, "Errno", "such file", "Traceback"):
+        assert word not in text

@@ -1,0 +1,208 @@
+"""Where connections come from, and what happens when there are too many."""
+
+import contextlib
+import socket
+from pathlib import Path
+
+import pytest
+
+from running import Serve
+from wire import Client, fetch, get
+
+
+def gets_answer(client: Client, seconds: float) -> bool:
+    """Tell whether something comes within *seconds*."""
+    client.socket.settimeout(seconds)
+    try:
+        return bool(client.socket.recv(1, socket.MSG_PEEK))
+    except TimeoutError:
+        return False
+    finally:
+        client.socket.settimeout(20)
+
+
+def limited(*limit: str) -> tuple[str, ...]:
+    """Return a prefix that sets a limit of open files."""
+    return ("sh", "-c", f'ulimit {" ".join(limit)}; exec "$@"', "sh")
+
+
+# How many.
+
+
+@pytest.mark.parametrize(
+    ("workers", "most"),
+    [
+        ("1", 1),
+        ("1", 3),
+        ("2", 2),
+        ("2", 4),
+        ("2", 3),
+    ],
+)
+def test_one_too_many_waits_and_is_served(
+    serve: Serve, site: Path, workers: str, most: int
+) -> None:
+    """The connection beyond the bound is answered as soon as another closes."""
+    server = serve(site, "--workers", workers, "--max-connections", str(most))
+
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Client(server.port)) for _ in range(most)]
+        for client in clients:
+            assert client.request("/digits.txt").status == 200
+        waiting = stack.enter_context(Client(server.port))
+        waiting.send(get("/hello.txt"))
+        assert not gets_answer(waiting, 1.5)
+
+        clients[0].socket.close()
+        assert waiting.response().body == b"hello\n"
+        assert waiting.request("/hello.txt").body == b"hello\n"
+
+
+def test_bound_holds_over_many_rounds(serve: Serve, site: Path) -> None:
+    """Places that become free are taken again, however often."""
+    server = serve(site, "--workers", "2", "--max-connections", "2")
+
+    for _ in range(50):
+        with Client(server.port) as first, Client(server.port) as second:
+            first.send(get("/digits.txt", "Connection: close"))
+            second.send(get("/kib.bin", "Connection: close"))
+            assert first.response().body == b"0123456789"
+            first.socket.close()
+            assert second.response().is_complete
+
+
+def test_low_limit_of_files_lowers_the_bound(serve: Serve, site: Path) -> None:
+    """The operator is told what the limit allows, and that much is served."""
+    server = serve(site, "--workers", "1", prefix=limited("-n", "80"))
+    assert "ulimit -n) allows 8 connections, not 8192" in server.log.read_text()
+
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Client(server.port)) for _ in range(8)]
+        for client in clients:
+            assert client.request("/mib.bin").is_complete
+        waiting = stack.enter_context(Client(server.port))
+        waiting.send(get("/hello.txt"))
+        assert not gets_answer(waiting, 1.5)
+
+        clients[3].socket.close()
+        assert waiting.response().body == b"hello\n"
+
+
+def test_soft_limit_of_files_is_raised(serve: Serve, site: Path) -> None:
+    """A low soft limit alone is no reason to warn."""
+    options = ("--workers", "1", "--max-connections", "100")
+    server = serve(site, *options, prefix=limited("-S", "-n", "80"))
+
+    assert "ulimit" not in server.log.read_text()
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Client(server.port)) for _ in range(100)]
+        for client in clients:
+            assert client.request("/digits.txt").status == 200
+
+
+@pytest.mark.parametrize("error", ["EMFILE", "ENFILE", "ENOBUFS"])
+def test_exhaustion_pauses_and_recovers(serve: Serve, site: Path, error: str) -> None:
+    """Out of descriptors, accepting pauses, says so once, and goes on by itself."""
+    fault = f"inject=accept4:error={error}:when=1..3"
+    server = serve(
+        site,
+        *("--workers", "1"),
+        prefix=("strace", "-f", "-qq", "-o", "/dev/null", "-e", fault),
+    )
+
+    with Client(server.port) as client:
+        assert client.request("/digits.txt").body == b"0123456789"
+        assert fetch(server.port, "/hello.txt").body == b"hello\n"
+    assert server.log.read_text().count("accepting pauses") == 1
+    assert "Traceback" not in server.log.read_text()
+
+
+@pytest.mark.parametrize("error", ["ECONNABORTED", "EPROTO", "EPERM"])
+def test_connection_that_was_given_up_is_nothing(
+    serve: Serve, site: Path, error: str
+) -> None:
+    """A client that left before it was accepted is neither logged nor waited for."""
+    fault = f"inject=accept4:error={error}:when=1..3"
+    server = serve(
+        site,
+        *("--workers", "1"),
+        prefix=("strace", "-f", "-qq", "-o", "/dev/null", "-e", fault),
+    )
+
+    assert fetch(server.port, "/digits.txt").body == b"0123456789"
+    assert len(server.log.read_text().splitlines()) == 1
+
+
+# Where.
+
+
+@pytest.mark.parametrize(
+    "workers",
+    [
+        "1",
+        "2",
+    ],
+)
+def test_unix_socket_and_tcp_serve_at_once(
+    serve: Serve, site: Path, tmp_path: Path, workers: str
+) -> None:
+    """Both addresses lead to the same tree, and the socket file goes at the end."""
+    path = tmp_path / "socket"
+    listen = ("--listen", f"unix:{path}", "--listen", "127.0.0.1:0")
+    server = serve(site, *listen, "--workers", workers)
+
+    assert f"unix:{path}" in server.log.read_text()
+    for place in (str(path), server.port):
+        with Client(place) as client:
+            assert client.request("/mib.bin").body == bytes(range(256)) * 4096
+            assert client.request("/digits.txt").body == b"0123456789"
+    assert server.stop() == 0
+    assert not path.exists()
+
+
+def test_socket_file_of_a_killed_server_is_no_obstacle(
+    serve: Serve, site: Path, tmp_path: Path
+) -> None:
+    """A socket file that nobody listens on is replaced; one in use is not."""
+    path = tmp_path / "socket"
+    listen = ("--listen", f"unix:{path}", "--workers", "1")
+    first = serve(site, *listen)
+    first.process.kill()
+    first.process.wait(20)
+    assert path.exists()
+
+    serve(site, *listen)
+    assert fetch(str(path), "/hello.txt").body == b"hello\n"
+    with pytest.raises(AssertionError, match="another program does already"):
+        serve(site, *listen)
+    assert fetch(str(path), "/hello.txt").body == b"hello\n"
+
+
+def test_ipv6_serves(serve: Serve, site: Path) -> None:
+    """An address in brackets is listened on, and shown so that it can be clicked."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    server = serve(site, "--listen", "[::1]:0", "--listen", "127.0.0.1:0")
+
+    log = server.log.read_text()
+    port = int(log.partition("http://[::1]:")[2].partition("/")[0])
+    with socket.create_connection(("::1", port), 20) as client:
+        client.sendall(get("/digits.txt", "Connection: close"))
+        answer = b""
+        while data := client.recv(65536):
+            answer += data
+    assert answer.endswith(b"\r\n\r\n0123456789")
+
+
+def test_many_silent_connections_keep_nobody_out(serve: Serve, site: Path) -> None:
+    """Clients that connect ahead and say nothing cost others no time."""
+    server = serve(site, "--workers", "1")
+
+    with contextlib.ExitStack() as stack:
+        silent = [stack.enter_context(Client(server.port)) for _ in range(200)]
+        assert fetch(server.port, "/digits.txt").body == b"0123456789"
+        for client in silent[::20]:
+            assert client.request("/hello.txt").body == b"hello\n"
