@@ -38,6 +38,8 @@ def digest(file: Path) -> str:
 def url(serve: Serve, site: Path) -> str:
     """Serve the small tree, and return where."""
     need("curl")
+    alphabet = "abcdefghijklmnopqrstuvwxyz"
+    (site / "ascii.txt").write_text((alphabet * 100)[:2000])
     return serve(site).url
 
 
@@ -67,6 +69,30 @@ def test_curl_resumes(url: str, site: Path, tmp_path: Path) -> None:
 def test_curl_gets_ranges(url: str, ranges: str, expected: str) -> None:
     """--range gets exactly those bytes."""
     assert run("curl", "-sS", "--range", ranges, f"{url}/digits.txt") == expected
+
+
+def test_curl_gets_several_ranges(url: str, site: Path) -> None:
+    """Several ranges come as parts, each with its label."""
+    body = run("curl", "-sS", "--range", "0-2,500-502", f"{url}/ascii.txt")
+
+    assert "Content-Range: bytes 0-2/2000\r\n\r\nabc\r\n--" in body
+    assert "Content-Range: bytes 500-502/2000\r\n\r\nghi\r\n--" in body
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(("-I",), id="HEAD"),
+        pytest.param(("--http1.0",), id="HTTP/1.0"),
+        pytest.param(("-X", "OPTIONS"), id="OPTIONS"),
+        pytest.param(("-d", "x"), id="POST"),
+    ],
+)
+def test_curl_is_answered_by_every_method(url: str, options: tuple[str, ...]) -> None:
+    """Whatever is asked, curl gets a whole answer and ends."""
+    status = {"-I": "200", "--http1.0": "200", "-X": "204", "-d": "405"}[options[0]]
+
+    assert curl_status(*options, f"{url}/hello.txt") == status
 
 
 def test_curl_compares_dates(url: str, site: Path) -> None:

@@ -80,3 +80,19 @@ def test_refused_sendfile_copies(serve: Serve, site: Path, tmp_path: Path) -> No
     wait_until(lambda: "refuses sendfile" in server.log.read_text(), "a log line")
     server.stop()
     assert server.log.read_text().count("refuses sendfile") == 1
+
+
+def test_walks_where_openat2_is_missing(
+    serve: Serve, site: Path, tmp_path: Path
+) -> None:
+    """A kernel or a sandbox without openat2 keeps the same borders."""
+    (tmp_path / "secret").write_text("secret\n")
+    (site / "inside").symlink_to("dir/index.html")
+    (site / "outside").symlink_to("../secret")
+    inject = ("-e", "trace=openat2", "-e", "inject=openat2:error=ENOSYS")
+    server = serve(site, "--workers", "1", prefix=trace(tmp_path / "strace", *inject))
+
+    assert fetch(server.port, "/hello.txt").body == b"hello\n"
+    assert fetch(server.port, "/inside").body == b"DIR\n"
+    assert fetch(server.port, "/outside").status == 404
+    assert fetch(server.port, "/dir").status == 308
