@@ -71,12 +71,13 @@ def test_curl_gets_ranges(url: str, ranges: str, expected: str) -> None:
     assert run("curl", "-sS", "--range", ranges, f"{url}/digits.txt") == expected
 
 
-def test_curl_gets_several_ranges(url: str, site: Path) -> None:
+def test_curl_gets_several_ranges(url: str) -> None:
     """Several ranges come as parts, each with its label."""
+    # Text mode reads CRLF as one line end.
     body = run("curl", "-sS", "--range", "0-2,500-502", f"{url}/ascii.txt")
 
-    assert "Content-Range: bytes 0-2/2000\r\n\r\nabc\r\n--" in body
-    assert "Content-Range: bytes 500-502/2000\r\n\r\nghi\r\n--" in body
+    assert "Content-Range: bytes 0-2/2000\n\nabc\n--" in body
+    assert "Content-Range: bytes 500-502/2000\n\nghi\n--" in body
 
 
 @pytest.mark.parametrize(
