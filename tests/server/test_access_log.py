@@ -320,7 +320,8 @@ def test_dash_is_stdout(site: Path, tmp_path: Path, workers: str) -> None:
         fetch(port, "/digits.txt")
         fetch(port, "/missing")
         told = lines_of(out, 2)
-        assert [line["status"] for line in told] == ["200", "404"]
+        # Each worker writes its own.
+        assert sorted(line["status"] for line in told) == ["200", "404"]
     finally:
         process.terminate()
         assert process.wait(20) == 0

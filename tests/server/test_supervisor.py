@@ -5,13 +5,14 @@ import os
 import select
 import signal
 import socket
+import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from running import Serve, Server, wait_until
+from running import Serve, Server, launch, wait_until
 from wire import Client, fetch, get
 
 BIG = 64 << 20
@@ -283,3 +284,24 @@ def test_second_interrupt_leaves_at_once(
         for child in children:
             assert has_ended(child, 2)
             os.close(child)
+
+
+@pytest.mark.xfail(reason="a worker hears no SIGTERM while it becomes one")
+def test_signal_during_the_start_is_not_lost(site: Path, tmp_path: Path) -> None:
+    """A stop that meets half-started workers ends them as fast as any other."""
+    options = ("--port", "0", "--workers", "4", "--grace", "4")
+    command = [sys.executable, "-m", "sendfile_server", str(site), *options]
+
+    for number in range(8):
+        log = tmp_path / f"stderr-{number}"
+        process = launch(log, command)
+        server = Server(process, 0, log)
+        try:
+            # The later ones of them are still being made.
+            wait_until(lambda server=server: len(server.children()) > 1, "workers")  # type: ignore[misc]
+            process.terminate()
+            assert process.wait(3) == 0
+            assert "Traceback" not in log.read_text()
+        finally:
+            process.kill()
+            process.wait(20)
