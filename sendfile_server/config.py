@@ -4,7 +4,7 @@ The command line, the environment and the TOML file are all made from the fields
 of `Config`; nothing else names an option.
 """
 
-import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -27,6 +27,12 @@ class UnixAddress:
 
     path: str
 
+
+# Names, IPv4, IPv6 with a zone; what it stands for is the resolver's to say.
+_HOST = re.compile(r"[A-Za-z0-9_.:%-]+")
+# No sign, no underscore, no digits but ASCII's, as int() would take.
+_WHOLE_NUMBER = re.compile(r"0*([0-9]+)")
+_DECIMAL = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 
 Address = TcpAddress | UnixAddress
 
@@ -55,6 +61,12 @@ def _option(
     return field(default=default, metadata={"option": option})
 
 
+def _host(value: str) -> str:
+    if not _HOST.fullmatch(value):
+        raise ValueError("expected an address or a name")
+    return value
+
+
 def _text(value: str) -> str:
     if not value or "\0" in value:
         raise ValueError("expected some text")
@@ -63,23 +75,20 @@ def _text(value: str) -> str:
 
 def _whole_number(minimum: int, maximum: int = 2**31) -> Callable[[str], int]:
     def parse(value: str) -> int:
-        # No sign, no underscore, no digits but ASCII's, as int() would take.
-        if not (value.isascii() and value.isdigit()) or not (
-            minimum <= int(value[:20]) <= maximum
-        ):
+        match = _WHOLE_NUMBER.fullmatch(value)
+        # int() refuses the longest runs of digits, and 20 are too many already.
+        number = int(match[1][:20]) if match else -1
+        if not minimum <= number <= maximum:
             bound = f" up to {maximum}" if maximum < 2**31 else " or more"
             raise ValueError(f"expected a whole number of {minimum}{bound}")
-        return int(value)
+        return number
 
     return parse
 
 
 def _seconds(value: str) -> float:
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = math.nan
-    if not (0 < seconds < 2**31):
+    seconds = float(value) if _DECIMAL.fullmatch(value) else 0.0
+    if not 0 < seconds < 2**31:
         raise ValueError("expected a number of seconds above 0")
     return seconds
 
@@ -92,11 +101,10 @@ def _address(value: str) -> Address:
     if scheme == "unix" and colon:
         return UnixAddress(_text(path))
     host, colon, port = value.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
+    is_bracketed = host.startswith("[") and host.endswith("]")
+    if is_bracketed:
         host = host[1:-1]
-    elif ":" in host:
-        host = ""
-    if not host:
+    if not _HOST.fullmatch(host) or (":" in host) != is_bracketed:
         raise ValueError("expected HOST:PORT, [IPV6]:PORT or unix:PATH")
     return TcpAddress(host, _port(port))
 
@@ -110,7 +118,7 @@ def _file_name(value: str) -> str:
 def _media_type(value: str) -> tuple[str, str]:
     extension, equals, kind = value.partition("=")
     extension = extension.removeprefix(".")
-    if not equals or not extension or not is_media_type(kind):
+    if not equals or not extension or "." in extension or not is_media_type(kind):
         raise ValueError("expected EXT=TYPE, as in log=text/plain")
     return extension, kind
 
@@ -127,7 +135,7 @@ class Config:
 
     directory: str
     host: str = _option(
-        "127.0.0.1", _text, "Where to listen", "HOST", "Address or name to listen on."
+        "127.0.0.1", _host, "Where to listen", "HOST", "Address or name to listen on."
     )
     port: int = _option(
         8080, _port, "Where to listen", "N", "TCP port; 0 picks a free one."
@@ -214,6 +222,8 @@ class Config:
     )
 
     def __post_init__(self) -> None:
+        if not self.directory or "\0" in self.directory:
+            raise ConfigError("cannot serve a directory without a name")
         if self.listen and (self.host, self.port) != (Config.host, Config.port):
             raise ConfigError("--listen replaces --host and --port: use one or other")
 

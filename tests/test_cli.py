@@ -73,6 +73,11 @@ def assert_refused(done: subprocess.CompletedProcess[str], words: str) -> None:
         pytest.param(("{site}", "--port", "65536"), "up to 65535", id="port too high"),
         pytest.param(("{site}", "--port", "-1"), "whole number", id="port below 0"),
         pytest.param(("{site}", "--port", "1_0"), "whole number", id="underscore"),
+        pytest.param(("{site}", "--port", "0" * 21 + "99999"), "65535", id="long port"),
+        pytest.param(("",), "without a name", id="an empty name"),
+        pytest.param(
+            ("{site}", "--host", "a b"), "address or a name", id="spaced host"
+        ),
         pytest.param(("{site}", "--workers", "0"), "1 up to 1024", id="no workers"),
         pytest.param(("{site}", "--threads", "x"), "whole number", id="not a number"),
         pytest.param(("{site}", "--grace", "1.5"), "whole number", id="not whole"),
@@ -126,6 +131,14 @@ def test_mistake_in_the_file_is_one_line(
     file.write_text(text)
 
     assert_refused(run(str(site), "--config", str(file)), words)
+
+
+def test_directory_in_the_file_needs_a_name(tmp_path: Path) -> None:
+    """A name that no directory can have is refused before one is looked for."""
+    file = tmp_path / "serve.toml"
+    file.write_text('directory = "a\\u0000b"')
+
+    assert_refused(run("--config", str(file)), "without a name")
 
 
 def test_unreadable_directory_is_refused(site: Path) -> None:

@@ -127,7 +127,11 @@ def build_table(overrides: Mapping[str, str]) -> dict[bytes, bytes]:
     rows = [line.split() for line in _TABLE.strip().splitlines()]
     table = {extension: row[0] for row in rows for extension in row[1:]}
     table |= {extension.lower(): kind for extension, kind in overrides.items()}
-    return {key.encode(): _content_type(kind) for key, kind in table.items()}
+    return {
+        # As a file name that is no UTF-8 comes from a command line (PEP 383).
+        key.encode(errors="surrogateescape"): _content_type(kind)
+        for key, kind in table.items()
+    }
 
 
 def media_type_of(name: bytes, table: Mapping[bytes, bytes]) -> bytes:

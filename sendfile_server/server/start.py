@@ -13,7 +13,7 @@ from sendfile_server.config import Config, UnixAddress
 from sendfile_server.errors import ConfigError
 from sendfile_server.server.limits import default_workers, raise_descriptor_limit
 from sendfile_server.server.sockets import listen, url_of
-from sendfile_server.server.supervisor import Supervisor
+from sendfile_server.server.supervisor import SIGNALS, Supervisor
 from sendfile_server.server.worker import Worker
 
 _log = logging.getLogger(__name__)
@@ -99,7 +99,12 @@ def _work(
 
     worker.on_signal(signal.SIGTERM, worker.drain)
     worker.drain_at_end_of(link)  # nobody would look after us any more
-    worker.run(ready=beat, beat=beat)
+
+    def ready() -> None:
+        # Only a loop that turns hears signals.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+    worker.run(ready=ready, beat=beat)
 
 
 def _announce(directory: str, sockets: list[socket.socket], workers: int) -> None:
@@ -114,6 +119,8 @@ def _open_log(path: str | None) -> int | None:
     if path is None:
         return None
     if path == "-":
+        if sys.stdout is None:
+            raise ConfigError("cannot write the access log: stdout is closed")
         return sys.stdout.fileno()
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
     try:

@@ -22,6 +22,9 @@ _TOO_SHORT_LIFE_S = 1.0
 # What a worker may need beyond its grace, to write its log and leave.
 _LEAVE_S = 5.0
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+"""What the supervisor hears; a worker begins with these blocked."""
+
 Work = Callable[[int, socket.socket], None]
 """Runs in a worker process, with its number and its socket to the supervisor."""
 
@@ -91,7 +94,7 @@ class Supervisor:
         self._signals.setblocking(False)
         self._signal_end.setblocking(False)
         signal.set_wakeup_fd(self._signal_end.fileno())
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+        for number in SIGNALS:
             signal.signal(number, lambda *_: None)  # the wake-up tells all
         self._selector.register(self._signals, selectors.EVENT_READ)
 
@@ -106,11 +109,15 @@ class Supervisor:
 
     def _start(self, number: int, predecessor: _Worker | None = None) -> None:
         ours, theirs = socket.socketpair()
+        # A signal that comes before the worker is ready for it waits; the worker
+        # unblocks them when it is.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         pid = os.fork()
         if pid == 0:
             # Only while nobody else has our end does its end tell that we are gone.
             ours.close()
             self._become_worker(number, theirs)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         ours.setblocking(False)
         worker = self._workers[pid] = _Worker(
@@ -159,7 +166,8 @@ class Supervisor:
             # It answers nothing, so it can't be asked to drain.
             os.kill(worker.predecessor.pid, signal.SIGKILL)
         ready = sum(each.is_ready for each in self._workers.values())
-        if ready == self._count and not self._is_announced:
+        is_due = not self._is_announced and self._stop_end is None
+        if ready == self._count and is_due:
             self._is_announced = True
             self._announce()
 
@@ -174,7 +182,9 @@ class Supervisor:
         if self._stop_end is not None:
             return
         how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-        _log.error("worker %d ended %s", worker.pid, how)
+        # With code 0 it was told to, as by a signal to the whole process group.
+        level = logging.ERROR if code else logging.INFO
+        _log.log(level, "worker %d ended %s", worker.pid, how)
         if not self._is_announced and not worker.is_ready:
             self._has_failed = True
             self._stop()

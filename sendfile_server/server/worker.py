@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import os
 import signal
 import socket
 from collections.abc import Callable
@@ -55,7 +56,7 @@ class Worker:
             config=config,
             loop=self._loop,
             clock=Clock(self._loop),
-            resolver=Resolver(root, config.index.encode(), media_types),
+            resolver=Resolver(root, os.fsencode(config.index), media_types),
             residency=Residency(0) if config.no_memory else Residency(),
             access_log=log,
         )
@@ -74,15 +75,15 @@ class Worker:
     def run(self, *, ready: Callable[[], None], beat: Callable[[], None]) -> None:
         """Serve until drained.
 
-        *ready* is called once, when connections are accepted, and *beat* once a
-        second for as long as the loop turns.
+        *ready* is called once, when connections are accepted; after that *beat*,
+        at once and every second for as long as the loop turns.
         """
         for listener in self._listeners:
             listener.resume()
-        self._sweep(beat)
         # What was made so far stays for good: no collection need look at it.
         gc.freeze()
         self._loop.call_soon(ready)
+        self._loop.call_soon(self._sweep, beat)
         self._loop.run_forever()
         if self._service.access_log:
             self._service.access_log.close(_LOG_CLOSE_S)

@@ -1,7 +1,9 @@
 """Heads as bytes."""
 
+from http import HTTPStatus
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sendfile_server.response.heads import REASONS, Plan, format_head
@@ -36,7 +38,23 @@ def test_spans_are_filled_in_order() -> None:
     assert plan.body_size == plan.filled([b"xx", b"y"]).body_size == 5
 
 
+# Renamed by RFC 9110 or RFC 6585 where older Pythons keep the old phrase.
+RENAMED = {
+    414: b"URI Too Long",
+    416: b"Range Not Satisfiable",
+}
+
+
+@pytest.mark.parametrize("status", sorted(REASONS))
+def test_reason_is_the_registered_one(status: int) -> None:
+    """Each status has the phrase under which it is registered, and none other."""
+    phrase = HTTPStatus(status).phrase.encode()
+
+    assert REASONS[status] == RENAMED.get(status, phrase)
+
+
 @given(st.sampled_from(sorted(REASONS)), st.integers(0, 2**33))
+@settings(deadline=None)
 def test_any_head_has_one_status_line_and_one_end(status: int, now: int) -> None:
     """Every status has its reason, and nothing splits the head."""
     head = format_head(Plan(status, ()), now, b"close")

@@ -3,7 +3,7 @@
 from email import message_from_bytes
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sendfile_server.response.multipart import choose_boundary, frame_parts
@@ -74,6 +74,7 @@ def test_boundary_follows_the_file_state() -> None:
         st.tuples(st.integers(0, 1879), st.integers(1, 50)), min_size=2, max_size=8
     )
 )
+@settings(deadline=None)
 def test_any_spans_come_back(pairs: list[tuple[int, int]]) -> None:
     """The parts hold exactly the bytes of the spans, in their order."""
     spans = tuple(Span(start, min(start + n, FILE.size)) for start, n in pairs)

@@ -4,11 +4,12 @@ import re
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sendfile_server.response.heads import REASONS, Plan
 from sendfile_server.response.plan import plan_response, plan_without_file
+from sendfile_server.semantics.dates import format_http_date
 from sendfile_server.semantics.ranges import Span
 from sendfile_server.semantics.representations import (
     Redirect,
@@ -199,6 +200,21 @@ def test_parts_never_cost_more_than_the_file() -> None:
     assert (plan.status, plan.body) == (200, WHOLE)
 
 
+@pytest.mark.parametrize(
+    ("size", "status"),
+    [
+        pytest.param(227, 200, id="a byte less than the parts"),
+        pytest.param(228, 206, id="as much as the parts"),
+    ],
+)
+def test_parts_may_cost_as_much_as_the_file(size: int, status: int) -> None:
+    """The last answer that saves nothing is still the one that was asked for."""
+    file = replace(FILE, size=size)
+    plan = plan_response(ask(range=b"bytes=0-0,2-2"), file, NOW)
+
+    assert (plan.status, plan.body_size) == (status, size)
+
+
 @pytest.mark.parametrize("method", [b"GET", b"HEAD"])
 def test_redirect_and_refusal_need_no_file(method: bytes) -> None:
     """A redirect has its location, a refusal its status; HEAD no body."""
@@ -238,6 +254,8 @@ def test_answers_without_a_file(request_: Request, status: int) -> None:
         pytest.param(ask(), id="GET"),
         pytest.param(ask(b"HEAD"), id="HEAD"),
         pytest.param(ask(expect=b"100-Continue"), id="an expectation that is met"),
+        pytest.param(ask(expect=b"100-continue,"), id="an empty element beside it"),
+        pytest.param(ask(expect=b"100-continue, 100-continue"), id="it is met twice"),
         pytest.param(ask(expect=b"x", is_http_1_0=True), id="none in HTTP/1.0"),
     ],
 )
@@ -262,6 +280,7 @@ CONDITIONS = st.sampled_from([TAG, b'"x"', b"*", b"W/" + TAG, DATE, BEFORE, b"ju
     size=st.integers(0, 5000),
     mtime=st.integers(-10, NOW + 10),
 )
+@settings(deadline=None)
 def test_length_is_that_of_the_body(
     method: bytes,
     ranges: bytes | None,
@@ -284,3 +303,32 @@ def test_length_is_that_of_the_body(
         assert plan.body_size <= size
     for part in plan.body:
         assert isinstance(part, bytes) or 0 <= part.start < part.stop <= size
+
+
+@given(
+    method=st.sampled_from([b"GET", b"HEAD"]),
+    conditions=st.dictionaries(
+        st.sampled_from(
+            [b"if-match", b"if-none-match", b"if-modified-since", b"if-range"]
+        ),
+        CONDITIONS,
+    ),
+    size=st.integers(0, 5000),
+    mtime=st.integers(-10, 10) | st.integers(NOW - 10, NOW + 10),
+)
+@settings(deadline=None)
+def test_validators_are_believable_and_the_same_for_head(
+    method: bytes, conditions: dict[bytes, bytes], size: int, mtime: int
+) -> None:
+    """Last-Modified is never later than Date; HEAD says all that GET says."""
+    file = Representation(size, mtime * 10**9, b"text/css")
+    plan = plan_response(replace(ask(method), fields=conditions), file, NOW)
+    get = plan_response(replace(ask(), fields=conditions), file, NOW)
+    modified = field(plan, b"Last-Modified")
+
+    assert (plan.status, plan.fields) == (get.status, get.fields)
+    assert plan.body == (get.body if method == b"GET" else ())
+    if mtime < 2:
+        assert modified is None
+    elif plan.status == 200:
+        assert modified == format_http_date(min(mtime, NOW))

@@ -1,7 +1,7 @@
 """Answers that carry no file."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sendfile_server.response.heads import REASONS
@@ -46,11 +46,13 @@ def test_redirect_keeps_the_method() -> None:
 
 def test_options_has_no_content() -> None:
     """204 has neither a body nor a length (RFC 9110 section 8.6)."""
+    assert plan_options().status == 204
     assert plan_options().fields == ((b"Allow", b"GET, HEAD, OPTIONS"),)
     assert plan_options().body == ()
 
 
 @given(st.sampled_from(sorted(set(REASONS) - {200, 204, 206, 304})))
+@settings(deadline=None)
 def test_any_refusal_is_short(status: int) -> None:
     """A refusal costs a client few bytes, and its length is true."""
     plan = plan_refusal(status)

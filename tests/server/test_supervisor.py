@@ -286,7 +286,6 @@ def test_second_interrupt_leaves_at_once(
             os.close(child)
 
 
-@pytest.mark.xfail(reason="a worker hears no SIGTERM while it becomes one")
 def test_signal_during_the_start_is_not_lost(site: Path, tmp_path: Path) -> None:
     """A stop that meets half-started workers ends them as fast as any other."""
     options = ("--port", "0", "--workers", "4", "--grace", "4")
