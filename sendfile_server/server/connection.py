@@ -130,21 +130,31 @@ class Connection:
             # An unread byte or end of stream would wake the loop for ever.
             self._stop_reading()
             return
+        answered = self._requests
+        # Whoever sends nothing back must look for a reset itself: libuv tells of
+        # one only once, maybe together with the bytes that came before it.
+        while self._phase is _Phase.READING and self._requests == answered:
+            if not self._receive():
+                return
+            self._serve()
+
+    def _receive(self) -> bool:
+        """Take in what has come; False if nothing has, or nothing ever will."""
         try:
             data = self._client.recv(_RECEIVE_SIZE)
         except BlockingIOError:
             self._want_read()
-            return
+            return False
         except OSError:
             self.close()
-            return
+            return False
         if not data:
             self._has_ended = True
             self._stop_reading()
         elif self.is_idle:
             self._set_deadline(self._service.config.header_timeout)
         self._gate.feed(data)
-        self._serve()
+        return True
 
     def _serve(self) -> None:
         """Answer the heads that are buffered, in order."""
@@ -386,11 +396,14 @@ class Connection:
         self._discard()
 
     def _discard(self) -> None:
-        count = discard(self._client)
-        if count is None or self._discarded > _LINGER_BYTES:
+        # Until there is no more, for the same reason as in `read`.
+        while count := discard(self._client):
+            self._discarded += count
+            if self._discarded > _LINGER_BYTES:
+                break
+        if count != 0:
             self.close()
             return
-        self._discarded += count
         self._set_deadline(_LINGER_SILENCE_S)
         self.deadline = min(self.deadline, self._linger_end)
         self._want_read()

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import socket
 import struct
 import threading
@@ -462,3 +463,31 @@ def test_errors_never_show_a_path(
     assert len(answer.body) < 100
     for word in ("squirrel", str(site), site.name, "Errno", "such file", "Traceback"):
         assert word not in text
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        pytest.param(b"GET /hel", id="half a head"),
+        pytest.param(b"\r\n", id="an empty line"),
+        pytest.param(b"\0GET", id="what is refused"),
+    ],
+)
+def test_reset_that_comes_with_bytes_is_seen(
+    serve: Serve, site: Path, rest: bytes
+) -> None:
+    """Bytes and a reset in one event end the connection, long before its time."""
+    server = serve(site, "--workers", "1")
+    folder = Path(f"/proc/{server.pid}/fd")
+    before = len(list(folder.iterdir()))
+    clients = [Client(server.port) for _ in range(20)]
+    for client in clients:
+        assert client.request("/hello.txt").status == 200
+    os.kill(server.pid, signal.SIGSTOP)
+    for client in clients:
+        client.send(rest)
+        reset(client)
+    os.kill(server.pid, signal.SIGCONT)
+
+    # Within DEADLINE_S, which is less than any deadline of the server's.
+    wait_until(lambda: len(list(folder.iterdir())) <= before, "all to be closed")
