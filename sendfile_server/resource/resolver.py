@@ -87,7 +87,7 @@ class Resolver:
             descriptor = Descriptor(open_(path))
             state = os.fstat(descriptor.number)
         except BlockingIOError:
-            raise
+            raise  # not an answer yet: the callers above know what to do
         except PermissionError:
             return self._explain_denied(target)
         except OSError as error:

@@ -11,6 +11,7 @@ import pytest
 from sendfile_server.config import Address, TcpAddress, UnixAddress
 from sendfile_server.errors import ConfigError
 from sendfile_server.server.sockets import listen, url_of
+from tools import give_up
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_privileged_port_is_explained() -> None:
     """Without the privilege, the message says that the port needs it."""
     start = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()
     if int(start) <= 1:
-        pytest.skip("no port of this machine is privileged")
+        give_up("no port of this machine is privileged")
     before = os.geteuid()
     if before == 0:
         os.seteuid(65534)
@@ -94,7 +95,7 @@ def test_privileged_port_is_explained() -> None:
 def test_ipv6_is_listened_on(sockets: ExitStack, host: str) -> None:
     """By an address in brackets, and for IPv6 alone, so that IPv4 is left free."""
     if not Path("/proc/net/if_inet6").exists():
-        pytest.skip("this machine has no IPv6")
+        give_up("this machine has no IPv6")
     (listener,) = _listen(sockets, TcpAddress(host, 0))
     port = listener.getsockname()[1]
     assert listener.family == socket.AF_INET6
@@ -106,7 +107,7 @@ def test_ipv6_is_listened_on(sockets: ExitStack, host: str) -> None:
 def test_ipv6_url_has_brackets(sockets: ExitStack) -> None:
     """As RFC 3986 section 3.2.2 writes it."""
     if not Path("/proc/net/if_inet6").exists():
-        pytest.skip("this machine has no IPv6")
+        give_up("this machine has no IPv6")
     (listener,) = _listen(sockets, TcpAddress("::1", 0))
     assert url_of(listener) == f"http://[::1]:{listener.getsockname()[1]}/"
 
