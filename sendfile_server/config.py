@@ -199,7 +199,7 @@ class Config:
         _whole_number(1, 1024),
         "How much to use",
         "N",
-        "Threads of each listener's pool, for disks and for long transfers.",
+        "Threads of each listener's pool, which wait for disks.",
     )
     max_connections: int = _option(
         8192,

@@ -1,7 +1,7 @@
 """Descriptors that close themselves, files open for sending, and their states."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sendfile_server.semantics.representations import Representation
 
@@ -48,7 +48,7 @@ class Evidence:
     """None if there was nothing at the path."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class OpenFile:
     """A regular file, open for reading, in the state that fstat(2) told."""
 
@@ -57,6 +57,8 @@ class OpenFile:
     evidence: Evidence
     is_remote: bool
     """Whether any call on it may wait for a network."""
+    proven: dict[int, int] = field(default_factory=dict, compare=False)
+    """Which windows were seen to be in memory, and in which wall second."""
 
     @property
     def identity(self) -> Identity:
@@ -66,8 +68,11 @@ class OpenFile:
 
 
 def is_unchanged(file: OpenFile) -> bool:
-    """Tell whether *file* is still in the state in which it was opened."""
-    return identity_of(os.fstat(file.descriptor.number)) == file.identity
+    """Tell whether *file* is still in the state in which it was opened.
+
+    Whatever is done to it moves its ctime on.
+    """
+    return os.fstat(file.descriptor.number).st_ctime_ns == file.identity[4]
 
 
 def read(file: OpenFile, start: int, stop: int) -> bytes:

@@ -22,18 +22,20 @@ from sendfile_server.errors import (
 )
 from sendfile_server.protocol.gate import Gate
 from sendfile_server.protocol.parser import parse_head
-from sendfile_server.resource.files import OpenFile
+from sendfile_server.resource.files import OpenFile, is_unchanged
 from sendfile_server.response.heads import Plan, format_head
 from sendfile_server.response.refusals import plan_refusal
 from sendfile_server.semantics.ranges import Span
 from sendfile_server.semantics.requests import Request
 from sendfile_server.server.access_log import Record
-from sendfile_server.server.delivery import Delivery
+from sendfile_server.server.delivery import LOOP_QUANTUM, Delivery
 from sendfile_server.server.farewell import Farewell
 from sendfile_server.server.remembered import NO_KIND, Answer, Kind
-from sendfile_server.server.responder import Reply, Responder
+from sendfile_server.server.reply import Reply
+from sendfile_server.server.responder import Responder
 from sendfile_server.server.service import Service
 from sendfile_server.transport.lingering import finish_sending
+from sendfile_server.transport.sendfile import send_at_once
 
 _log = logging.getLogger(__name__)
 
@@ -214,10 +216,9 @@ class Connection:
             return self._recognize(head)
         if self._requests >= self._service.last_request:
             return False  # the last answer of a connection says so
-        if answer.tick != self._service.memory.now:
-            return self._answer_known(head, kind, head.removesuffix(self._tail))
-        self._repeat(head, kind, answer)
-        return True
+        if answer.tick == self._service.memory.now and self._repeat(head, kind, answer):
+            return True
+        return self._answer_known(head, kind, head.removesuffix(self._tail))
 
     def _recognize(self, head: bytes) -> bool:
         """Answer *head*, whose parts may be known one by one."""
@@ -233,31 +234,34 @@ class Connection:
 
     def _answer_known(self, head: bytes, kind: Kind, line: bytes) -> bool:
         answer = self._service.memory.recall(kind, line)
-        if answer and not answer.span:
-            self._repeat(head, kind, answer)
+        if answer and self._repeat(head, kind, answer):
             return True
         request = kind.request(line)
         if request is None:
             return False
         self._requests += 1
         self._head, self._asked = head, (kind, line)
-        if answer is None or not self._resume(request, answer):
-            self._answer(request)
+        self._answer(request)
         return True
 
-    def _repeat(self, head: bytes, kind: Kind, answer: Answer) -> None:
-        """Send *answer*, which is all in memory."""
+    def _repeat(self, head: bytes, kind: Kind, answer: Answer) -> bool:
+        """Send *answer* as it is remembered; False if its file is not at hand."""
+        file = None
+        if answer.span is None:
+            try:
+                sent = self._client.send(answer.wire)
+            except OSError:
+                sent = 0  # whatever it is, it will be said again
+        else:
+            file = answer.file()
+            if file is None or not is_unchanged(file):
+                return False
+            sent = self._send_at_once(answer.wire, file, answer.span)
         self._requests += 1
-        wire, service = answer.wire, self._service
-        try:
-            sent = self._client.send(wire)
-        except OSError:
-            sent = 0  # whatever it is, it will be said again
-        if sent != len(wire):
-            self._head, self._keeps_alive = head, kind.keeps_alive
-            head_size = len(wire) - answer.body_size - sent
-            self._deliver((wire[sent:],), None, answer.status, head_size)
-            return
+        if sent < answer.size:
+            self._deliver_rest(head, kind, answer, file, sent)
+            return True
+        service = self._service
         if service.access_log:
             now = service.memory.now
             service.access_log.append(
@@ -267,18 +271,37 @@ class Connection:
             self.deadline = service.clock.idle_deadline
         else:
             self._linger()
-
-    def _resume(self, request: Request, answer: Answer) -> bool:
-        """Send *answer* with its span of the file, if it still is of that file."""
-        service = self._service
-        found = service.open_files.try_resolve(request.target, service.clock.now)
-        if found is None or found.evidence != answer.evidence or not answer.span:
-            return False
-        assert isinstance(found.outcome, OpenFile), "the same evidence, a file"
-        self._keeps_alive = request.keeps_alive
-        chunks = (answer.wire, answer.span)
-        self._deliver(chunks, found.outcome, answer.status, len(answer.wire))
         return True
+
+    def _send_at_once(self, wire: bytes, file: OpenFile, span: Span) -> int:
+        """Send what two calls can send of *wire* and *span*, and return how much."""
+        service = self._service
+        if len(span) > LOOP_QUANTUM:
+            span = Span(span.start, span.start + LOOP_QUANTUM)
+        now = service.clock.now
+        if not service.residency.is_warm(file, span.start, span.stop, now):
+            return 0
+        number = file.descriptor.number
+        return send_at_once(self._client, wire, number, span, service.ways)
+
+    def _deliver_rest(
+        self,
+        head: bytes,
+        kind: Kind,
+        answer: Answer,
+        file: OpenFile | None,
+        sent: int,
+    ) -> None:
+        """Send what is left of *answer* after its first *sent* bytes."""
+        self._head, self._keeps_alive = head, kind.keeps_alive
+        chunks: tuple[bytes | Span, ...] = (answer.wire[sent:],)
+        if answer.span:
+            start = answer.span.start + max(0, sent - len(answer.wire))
+            chunks = (*chunks, Span(start, answer.span.stop))
+        head_size = answer.size - answer.body_size - sent
+        self._deliver(
+            chunks if chunks[0] else chunks[1:], file, answer.status, head_size
+        )
 
     # Answering.
 
@@ -315,9 +338,8 @@ class Connection:
         if not self._keeps_alive:
             connection = b"close"
         head = format_head(reply.plan, self._service.clock.now, connection)
-        evidence = reply.evidence
-        if self._asked and evidence and self._keeps_alive is request.keeps_alive:
-            self._service.memory.remember(*self._asked, head, reply.plan, evidence)
+        if self._asked and self._keeps_alive is request.keeps_alive:
+            self._service.memory.remember(*self._asked, head, reply)
         return self._begin(reply.plan, head, reply.file)
 
     def _begin(self, plan: Plan, head: bytes, file: OpenFile | None) -> bool:
@@ -337,7 +359,7 @@ class Connection:
         self._head_size = head_size
         self._set_deadline(self._service.config.send_timeout)
         self._delivery = Delivery(
-            self._client, chunks, file, self._service, self._responder.pools
+            self._client, chunks, file, self._service, self._responder.pool
         )
         try:
             return self._delivery.start(self._delivered) and self._finish()

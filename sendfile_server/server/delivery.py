@@ -1,8 +1,8 @@
-"""One response on its way: turns on the loop, in a pool, and waits in between.
+"""One response on its way: turns on the loop, in the pool, and waits in between.
 
 A turn on the loop sends only what is in memory, and not much of it; what would
-wait for a disk, and what goes on for long, is sent by jobs. A client that has no
-room costs no thread: it waits on the loop until it is writable.
+wait for a disk is sent by jobs. A client that has no room costs no thread: it
+waits on the loop until it is writable.
 """
 
 import contextlib
@@ -18,19 +18,19 @@ from sendfile_server.errors import (
 from sendfile_server.resource.files import OpenFile
 from sendfile_server.semantics.ranges import Span
 from sendfile_server.server.pool import Pool
-from sendfile_server.server.service import Pools, Service
-from sendfile_server.transport.lingering import abort, unacknowledged
+from sendfile_server.server.service import Service
+from sendfile_server.transport.lingering import abort, deepen_queue, unacknowledged
 from sendfile_server.transport.sending import Progress, Sending
 
 _log = logging.getLogger(__name__)
 
-LOOP_QUANTUM = 256 * 1024
+LOOP_QUANTUM = 2 * 1024 * 1024
 """Bytes that one turn on the loop takes from a file; then others get theirs."""
-_BULK_QUANTUM = 1024 * 1024
 _COLD_QUANTUM = 256 * 1024
-# A client that took a whole quantum at once and wants this much more is fast
-# enough to be worth a thread.
-_LONG_TRANSFER = 1024 * 1024
+# A client that takes so much at once is fast enough for a deep queue: fewer turns,
+# and most segments leave when its acknowledgements come, not in our calls.
+_FAST = 256 * 1024
+_DEEP_QUEUE = 4 * 1024 * 1024
 
 
 class Delivery:
@@ -45,8 +45,9 @@ class Delivery:
         "_done",
         "_failure",
         "_file",
+        "_is_fast",
         "_is_waiting",
-        "_pools",
+        "_pool",
         "_queued",
         "_sending",
         "_service",
@@ -60,7 +61,7 @@ class Delivery:
         chunks: Iterable[bytes | Span],
         file: OpenFile | None,
         service: Service,
-        pools: Pools,
+        pool: Pool,
     ) -> None:
         """Prepare to send *chunks*, whose spans are of *file*."""
         source = file.descriptor if file else None
@@ -68,9 +69,10 @@ class Delivery:
         self._file = file
         self._sending = Sending(client, chunks, source, service.ways)
         self._service = service
-        self._pools = pools
+        self._pool = pool
         self._done: Callable[[TransferError | None], None] = _unexpected
         self._is_waiting = False
+        self._is_fast = False
         self._queued = 0
         self._failure: TransferError | None = None
         self.is_owned_by_job = False
@@ -113,12 +115,16 @@ class Delivery:
 
     def _turn(self) -> bool:
         """Send from memory, on the loop; True if that was the end."""
-        span = self._sending.next_span(LOOP_QUANTUM)
-        is_warm = span is None or self._is_warm(span)
-        if not is_warm:
-            self._give_to_pool(self._pools.cold, _COLD_QUANTUM, is_warm=False)
+        span = self._sending.next_span()
+        if span and not self._is_warm(*span):
+            self._give_to_pool(*span)
             return False
-        return self._go_on(self._sending.advance(LOOP_QUANTUM, is_warm=is_warm))
+        before = self._sending.sent
+        progress = self._sending.advance(LOOP_QUANTUM, is_warm=True)
+        if not self._is_fast and self._sending.sent - before >= _FAST:
+            self._is_fast = True
+            deepen_queue(self._client, _DEEP_QUEUE)
+        return self._go_on(progress)
 
     def _go_on(self, progress: Progress) -> bool:
         self.progressed = self._service.clock.elapsed
@@ -128,18 +134,9 @@ class Delivery:
         if progress is Progress.BLOCKED:
             self._queued = unacknowledged(self._client)
             self._wait()
-        elif self._sending.unsent_of_file >= _LONG_TRANSFER:
-            self._give_to_bulk_or_cold()
         elif not self._is_waiting:
             self._service.loop.call_soon(self._next_turn)
         return False
-
-    def _give_to_bulk_or_cold(self) -> None:
-        span = self._sending.next_span(_BULK_QUANTUM)
-        if span and self._is_warm(span):
-            self._give_to_pool(self._pools.bulk, _BULK_QUANTUM, is_warm=True)
-        else:
-            self._give_to_pool(self._pools.cold, _COLD_QUANTUM, is_warm=False)
 
     def _next_turn(self) -> None:
         if self._failure:
@@ -152,22 +149,23 @@ class Delivery:
         else:
             self._end(None)
 
-    def _give_to_pool(self, pool: Pool, quantum: int, *, is_warm: bool) -> None:
+    def _give_to_pool(self, start: int, stop: int) -> None:
         self._stop_waiting()
         self.is_owned_by_job = True
-        span, before = self._sending.next_span(quantum), self.sent
+        before = self.sent
 
         def advanced(result: Progress | Exception) -> None:
             self.is_owned_by_job = False
-            count = self.sent - before
-            if span and count and self._file:
-                stop = min(span.stop, span.start + count)
-                self._service.residency.note_sent(self._file, span.start, stop)
+            count = min(self.sent - before, stop - start)
+            if count and self._file:
+                self._service.residency.note_sent(self._file, start, start + count)
             self._take_back(result)
 
         # The job holds the socket and the file by objects, never by number.
         sending = self._sending
-        pool.submit(lambda: sending.advance(quantum, is_warm=is_warm), advanced)
+        self._pool.submit(
+            lambda: sending.advance(_COLD_QUANTUM, is_warm=False), advanced
+        )
 
     def _take_back(self, result: Progress | Exception) -> None:
         if self._failure:
@@ -184,10 +182,12 @@ class Delivery:
         self._stop_waiting()
         self._done(error)
 
-    def _is_warm(self, span: Span) -> bool:
+    def _is_warm(self, start: int, stop: int) -> bool:
         if self._file is None:
             return True
-        return self._service.residency.is_warm(self._file, span.start, span.stop)
+        residency, now = self._service.residency, self._service.clock.now
+        stop = min(stop, start + LOOP_QUANTUM)
+        return residency.is_warm(self._file, start, stop, now)
 
     def _wait(self) -> None:
         if not self._is_waiting:

@@ -14,8 +14,9 @@ import socket
 from collections.abc import Callable
 
 from sendfile_server.server.connection import Connection
+from sendfile_server.server.pool import Pool
 from sendfile_server.server.responder import Responder
-from sendfile_server.server.service import Pools, Service
+from sendfile_server.server.service import Service
 
 _log = logging.getLogger(__name__)
 
@@ -43,14 +44,14 @@ class Listener:
         self,
         sock: socket.socket,
         service: Service,
-        pools: Pools,
+        pool: Pool,
         opened: Callable[[Connection], None],
         closed: Callable[[Connection], None],
     ) -> None:
         """Prepare; *opened* and *closed* are told of each connection."""
         self._socket = sock
         self._service = service
-        self._responder = Responder(service, pools)
+        self._responder = Responder(service, pool)
         self._opened = opened
         self._closed = closed
         self._is_accepting = False

@@ -1,4 +1,4 @@
-"""Threads for what can block: one pool per listener and kind of work."""
+"""Threads for what can block: one pool per listener."""
 
 import asyncio
 import logging

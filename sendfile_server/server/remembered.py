@@ -17,7 +17,8 @@ Rules of this file:
    forgotten as a whole.
 """
 
-from collections.abc import Mapping
+import weakref
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sendfile_server.errors import ProtocolError
@@ -30,11 +31,12 @@ from sendfile_server.protocol.reduction import (
     room_for_lines,
     split_head,
 )
-from sendfile_server.resource.files import Evidence
+from sendfile_server.resource.files import Evidence, OpenFile
 from sendfile_server.resource.resolver import Resolver
-from sendfile_server.response.heads import Plan, restamp
+from sendfile_server.response.heads import restamp
 from sendfile_server.semantics.ranges import Span
 from sendfile_server.semantics.requests import Request
+from sendfile_server.server.reply import Reply
 
 # Whoever frames a message by more than its head, or asks for more than an answer.
 _NEVER_REMEMBERED = (
@@ -52,17 +54,25 @@ _KIND_OVERHEAD = 1500
 _LOOK_EACH_TIME = -1
 
 
+def _no_file() -> None:
+    return None
+
+
 @dataclass(slots=True)
 class Answer:
     """A response as it was sent, but for its Date."""
 
     wire: bytes
     """The head with this second's Date, and the body unless it is *span*."""
+    size: int
+    """Bytes of the wire and the span."""
     status: int
     body_size: int
     evidence: Evidence
     span: Span | None = None
     """What of the file follows the wire."""
+    file: Callable[[], OpenFile | None] = _no_file
+    """Where the span is from, for as long as something else keeps it open."""
     tick: int = _LOOK_EACH_TIME
     """The wall second in which the wire can leave as it is."""
     checked: int = 0
@@ -184,14 +194,12 @@ class Memory:
         else:
             self._learn_kind(reduced, request.fields, keeps_alive=request.keeps_alive)
 
-    def remember(
-        self, kind: Kind, line: bytes, head: bytes, plan: Plan, evidence: Evidence
-    ) -> None:
-        """Remember that requests of *kind* with *line* get *plan*.
+    def remember(self, kind: Kind, line: bytes, head: bytes, reply: Reply) -> None:
+        """Remember that requests of *kind* with *line* get *reply*.
 
-        *head* is its head, now, and *evidence* what it rests on.
+        *head* is its head, now.
         """
-        answer = _as_answer(head, plan, evidence)
+        answer = _as_answer(head, reply)
         if answer is None or kind.is_forgotten:
             return
         answer.checked = self.now
@@ -217,7 +225,7 @@ class Memory:
         return True
 
     def _make_current(self, answer: Answer) -> None:
-        if self._freshness and answer.span is None:
+        if self._freshness:
             answer.tick = self.now
 
     def _find(self, reduced: bytes) -> Kind | None:
@@ -291,15 +299,27 @@ class Memory:
         self._size = 0
 
 
-def _as_answer(head: bytes, plan: Plan, evidence: Evidence) -> Answer | None:
-    """Return what is to be remembered of *plan*; None if it is of several spans."""
-    size = plan.body_size
-    if len(plan.body) == 1 and isinstance(plan.body[0], Span):
-        return Answer(head, plan.status, size, evidence, plan.body[0])
+def _as_answer(head: bytes, reply: Reply) -> Answer | None:
+    """Return what is to be remembered of *reply*; None if that is not possible."""
+    plan, evidence, size = reply.plan, reply.evidence, reply.plan.body_size
+    if evidence is None:
+        return None
+    if reply.file and len(plan.body) == 1 and isinstance(plan.body[0], Span):
+        file = weakref.ref(reply.file)
+        return Answer(
+            head,
+            len(head) + size,
+            plan.status,
+            size,
+            evidence,
+            plan.body[0],
+            file,
+        )
     pieces = [part for part in plan.body if isinstance(part, bytes)]
     if len(pieces) < len(plan.body):
         return None
-    return Answer(b"".join((head, *pieces)), plan.status, size, evidence)
+    wire = b"".join((head, *pieces))
+    return Answer(wire, len(wire), plan.status, size, evidence)
 
 
 def _is_rememberable(request: Request) -> bool:

@@ -5,19 +5,19 @@ What can't wait is done at once, on the loop; what can, by the pool for cold fil
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-from sendfile_server.resource.files import Evidence, OpenFile, is_unchanged, read
+from sendfile_server.resource.files import OpenFile, is_unchanged, read
 from sendfile_server.resource.resolver import Found
-from sendfile_server.response.heads import Plan
 from sendfile_server.response.plan import plan_response, plan_without_file
 from sendfile_server.semantics.preconditions import depends_on_time
 from sendfile_server.semantics.ranges import Span
 from sendfile_server.semantics.representations import Refusal
 from sendfile_server.semantics.requests import Request
 from sendfile_server.server.delivery import LOOP_QUANTUM
-from sendfile_server.server.service import Pools, Service
+from sendfile_server.server.pool import Pool
+from sendfile_server.server.reply import Reply
+from sendfile_server.server.service import Service
 
 _log = logging.getLogger(__name__)
 
@@ -28,18 +28,6 @@ SMALL_BODY = 65536
 _MAX_ATTEMPTS = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What to send to *request*."""
-
-    request: Request
-    plan: Plan
-    file: OpenFile | None = None
-    """What the spans of the plan are of."""
-    evidence: Evidence | None = None
-    """What it rests on; None if it may be another one for the next such request."""
-
-
 Later = Callable[[Reply], None]
 """Is told, on the loop, of a reply that had to wait."""
 
@@ -47,8 +35,8 @@ Later = Callable[[Reply], None]
 class Responder:
     """Decides for all connections of one listener."""
 
-    def __init__(self, service: Service, pools: Pools) -> None:
-        self.pools = pools
+    def __init__(self, service: Service, pool: Pool) -> None:
+        self.pool = pool
         """Where what it decides is sent from, too."""
         self._service = service
 
@@ -90,8 +78,8 @@ class Responder:
             return self._read(reply, outcome, spans, later, attempts)
         first = spans[0]
         stop = min(first.stop, first.start + LOOP_QUANTUM)
-        if not self.pools.cold.has_room and not self._service.residency.is_warm(
-            outcome, first.start, stop
+        if not self.pool.has_room and not self._service.residency.is_warm(
+            outcome, first.start, stop, now
         ):
             return self._decline(request, 503)
         return reply
@@ -142,7 +130,7 @@ class Responder:
         later: Later,
     ) -> Reply | None:
         """Run *job* in the pool, and go on with its result."""
-        if not self.pools.cold.has_room:
+        if not self.pool.has_room:
             return self._decline(request, 503)
 
         def done(result: Any) -> None:  # noqa: ANN401 - as the job's
@@ -154,7 +142,7 @@ class Responder:
             if reply:
                 later(reply)
 
-        self.pools.cold.submit(job, done)
+        self.pool.submit(job, done)
         return None
 
     def _decline(self, request: Request, status: int) -> Reply:

@@ -9,7 +9,6 @@ from sendfile_server.resource.residency import Residency
 from sendfile_server.resource.resolver import Resolver
 from sendfile_server.server.access_log import AccessLog
 from sendfile_server.server.clock import Clock
-from sendfile_server.server.pool import Pool
 from sendfile_server.server.remembered import Memory
 from sendfile_server.transport.sendfile import Ways
 
@@ -34,13 +33,3 @@ class Service:
 
     def __post_init__(self) -> None:
         self.last_request = self.config.keepalive_requests - 1
-
-
-@dataclass(frozen=True, slots=True)
-class Pools:
-    """The threads of one listener; apart, so that a dead disk stops no download."""
-
-    cold: Pool
-    """Finds files and sends what is not in memory."""
-    bulk: Pool
-    """Sends what is in memory, for long."""

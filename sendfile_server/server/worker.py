@@ -23,7 +23,7 @@ from sendfile_server.server.listener import Listener
 from sendfile_server.server.pool import Pool
 from sendfile_server.server.remembered import Memory
 from sendfile_server.server.responder import SMALL_BODY
-from sendfile_server.server.service import Pools, Service
+from sendfile_server.server.service import Service
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class Worker:
             access_log=log,
         )
         self._listeners = [
-            Listener(sock, self._service, self._pools(), self._opened, self._closed)
+            Listener(sock, self._service, self._pool(), self._opened, self._closed)
             for sock in sockets
         ]
         self._has_told_of_copying = False
@@ -181,9 +181,6 @@ class Worker:
             self._has_told_of_copying = True
             _log.warning("this file system refuses sendfile: files are copied")
 
-    def _pools(self) -> Pools:
+    def _pool(self) -> Pool:
         threads = self._service.config.threads
-        return Pools(
-            cold=Pool(self._loop, "cold", threads, _POOL_DEPTH),
-            bulk=Pool(self._loop, "bulk", threads, _POOL_DEPTH),
-        )
+        return Pool(self._loop, "pool", threads, _POOL_DEPTH)

@@ -5,13 +5,13 @@ client's kernel throw away what the client has not read yet. So input is read,
 and thrown away, until the client has seen the end (RFC 9112 section 9.6).
 """
 
-import array
 import fcntl
 import socket
 import struct
 import termios
 
 _scratch = bytearray(65536)
+_INT = struct.Struct("i")
 _ABORT = struct.pack("ii", 1, 0)
 
 
@@ -42,8 +42,14 @@ def abort(client: socket.socket) -> None:
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
 
 
+def deepen_queue(client: socket.socket, size: int) -> None:
+    """Let the kernel take *size* bytes that are not on their way yet (tcp(7))."""
+    if client.family != socket.AF_UNIX:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, size)
+
+
 def unacknowledged(client: socket.socket) -> int:
     """Count the bytes that the client has not taken yet (SIOCOUTQ, tcp(7))."""
-    count = array.array("i", [0])
-    fcntl.ioctl(client.fileno(), termios.TIOCOUTQ, count)
-    return count[0]
+    count = fcntl.ioctl(client.fileno(), termios.TIOCOUTQ, bytes(_INT.size))
+    queued: int = _INT.unpack(count)[0]
+    return queued

@@ -40,20 +40,46 @@ class Ways:
     copied: int = 0
 
 
-def send_span(
-    client: socket.socket, descriptor: int, span: Span, limit: int, ways: Ways
+def send_at_once(
+    client: socket.socket, head: bytes, descriptor: int, span: Span, ways: Ways
 ) -> int:
-    """Send at most *limit* bytes from the start of *span* of *descriptor*.
+    """Send *head* and *span* of *descriptor*, as far as two calls bring it.
+
+    The span must be in memory. Returns how many bytes were sent in all; why they
+    were not more, the next call will tell.
+    """
+    sent = 0
+    try:
+        sent = client.send(head, socket.MSG_MORE)
+        if sent == len(head):
+            count = span.stop - span.start
+            count = os.sendfile(client.fileno(), descriptor, span.start, count)
+            ways.sendfile += count
+            sent += count
+    except OSError:
+        pass
+    return sent
+
+
+def send_span(
+    client: socket.socket,
+    descriptor: int,
+    span: tuple[int, int],
+    limit: int,
+    ways: Ways,
+) -> int:
+    """Send at most *limit* bytes of a span of *descriptor*, given as start and stop.
 
     Returns how many were sent; 0 if the socket has no room. They are counted in
     *ways*. Raises FileTruncatedError at a premature end of file,
     FileUnreadableError and ClientDisconnectedError.
     """
-    count = min(len(span), limit)
+    start, stop = span
+    count = min(stop - start, limit)
     try:
-        # The exact count: an excess would leave the kernel waiting for more,
-        # and hold back the last segment for 200 ms.
-        sent = os.sendfile(client.fileno(), descriptor, span.start, count)
+        # Never more than is wanted: an excess would leave the kernel waiting for
+        # it, and hold back the last segment for 200 ms.
+        sent = os.sendfile(client.fileno(), descriptor, start, count)
     except BlockingIOError:
         return 0
     except OSError as error:
@@ -61,7 +87,7 @@ def send_span(
             return _copy_span(client, descriptor, span, count, ways)
         raise translate(error) from None
     if sent == 0:  # end of file: someone truncated it under us
-        raise FileTruncatedError(len(span))
+        raise FileTruncatedError(stop - start)
     ways.sendfile += sent
     return sent
 
@@ -74,12 +100,17 @@ def translate(error: OSError) -> ClientDisconnectedError | FileUnreadableError:
 
 
 def _copy_span(
-    client: socket.socket, descriptor: int, span: Span, count: int, ways: Ways
+    client: socket.socket,
+    descriptor: int,
+    span: tuple[int, int],
+    count: int,
+    ways: Ways,
 ) -> int:
+    start, stop = span
     try:
-        data = os.pread(descriptor, min(count, COPY_SIZE), span.start)
+        data = os.pread(descriptor, min(count, COPY_SIZE), start)
         if not data:
-            raise FileTruncatedError(len(span))
+            raise FileTruncatedError(stop - start)
         # What does not fit is read again: nothing is held for a slow client.
         sent = client.send(data)
     except BlockingIOError:

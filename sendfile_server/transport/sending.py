@@ -33,7 +33,7 @@ class Sending:
     Only one thread at a time may call it; it does not care which.
     """
 
-    __slots__ = ("_chunks", "_client", "_source", "_ways", "sent")
+    __slots__ = ("_chunks", "_client", "_position", "_source", "_ways", "sent")
 
     def __init__(
         self,
@@ -47,20 +47,19 @@ class Sending:
         self._chunks = deque(chunks)
         self._source = source
         self._ways = ways
+        self._position = 0
+        """How much of the first chunk has been sent."""
         self.sent = 0
         """Bytes that the kernel has taken so far."""
 
-    def next_span(self, quantum: int) -> Span | None:
-        """Return what the next turn takes from the file, if anything."""
+    def next_span(self) -> tuple[int, int] | None:
+        """Return start and stop of what is unsent of the next span, if any is."""
+        position = self._position
         for chunk in self._chunks:
             if isinstance(chunk, Span):
-                return Span(chunk.start, min(chunk.stop, chunk.start + quantum))
+                return chunk.start + position, chunk.stop
+            position = 0
         return None
-
-    @property
-    def unsent_of_file(self) -> int:
-        """How many bytes of the file are still to be sent."""
-        return sum(len(chunk) for chunk in self._chunks if isinstance(chunk, Span))
 
     def advance(self, quantum: int, *, is_warm: bool) -> Progress:
         """Send until done or blocked, at most *quantum* bytes of one span.
@@ -69,43 +68,41 @@ class Sending:
         bytes before it may wait for it and leave in one segment with it.
         Raises TransferError.
         """
-        while self._chunks:
-            chunk = self._chunks[0]
-            if isinstance(chunk, bytes):
-                sent = self._send_bytes(chunk, is_warm=is_warm)
-            elif quantum:
-                sent = self._send_span(chunk, quantum)
+        chunks = self._chunks
+        while chunks:
+            chunk, position = chunks[0], self._position
+            if isinstance(chunk, Span):
+                if not quantum:
+                    return Progress.SPENT
+                sent = self._send_span((chunk.start + position, chunk.stop), quantum)
                 quantum -= sent
             else:
-                return Progress.SPENT
-            if not sent:
-                return Progress.BLOCKED
+                sent = self._send_bytes(chunk, is_warm=is_warm)
             self.sent += sent
-            if sent < len(chunk):
-                self._chunks[0] = _rest(chunk, sent)
+            if position + sent < len(chunk):
+                self._position = position + sent
+                # While it is sent, the client makes room: again, until there is none.
+                if not sent:
+                    return Progress.BLOCKED
                 continue
-            self._chunks.popleft()
-            if self._chunks and isinstance(chunk, Span):
+            chunks.popleft()
+            self._position = 0
+            if chunks and isinstance(chunk, Span):
                 return Progress.SPENT
         return Progress.DONE
 
     def _send_bytes(self, chunk: bytes, *, is_warm: bool) -> int:
         # MSG_MORE where nothing followed at once would cost 200 ms.
         joins = is_warm and len(self._chunks) > 1
+        rest = chunk[self._position :] if self._position else chunk
         try:
-            return self._client.send(chunk, socket.MSG_MORE if joins else 0)
+            return self._client.send(rest, socket.MSG_MORE if joins else 0)
         except BlockingIOError:
             return 0
         except OSError as error:
             raise translate(error) from None
 
-    def _send_span(self, span: Span, quantum: int) -> int:
+    def _send_span(self, span: tuple[int, int], quantum: int) -> int:
         assert self._source is not None, "a span without its file"
         number = self._source.number
         return send_span(self._client, number, span, quantum, self._ways)
-
-
-def _rest(chunk: bytes | Span, sent: int) -> bytes | Span:
-    if isinstance(chunk, Span):
-        return Span(chunk.start + sent, chunk.stop)
-    return chunk[sent:]

@@ -1,6 +1,7 @@
 """Warm and cold, as the kernel tells it and, where it can't, as was sent."""
 
 import errno
+import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,12 @@ from tools import give_up
 
 MIB = 1024 * 1024
 WINDOW = 65536
+_times = itertools.count(1_000_000_000, 100)
+
+
+def later() -> int:
+    """Return a wall second at which all that was seen before is long past."""
+    return next(_times)
 
 
 @pytest.fixture
@@ -51,9 +58,9 @@ def test_what_was_read_is_warm(file: OpenFile) -> None:
     """After a read, all of it can be sent at once and read without waiting."""
     content = read(file, 0, 4 * MIB)
     residency = Residency(0)
-    assert residency.is_warm(file, 0, 4 * MIB)
-    assert residency.is_warm(file, 4 * MIB - 1, 4 * MIB)
-    assert residency.is_warm(file, 4095, 4097)
+    assert residency.is_warm(file, 0, 4 * MIB, later())
+    assert residency.is_warm(file, 4 * MIB - 1, 4 * MIB, later())
+    assert residency.is_warm(file, 4095, 4097, later())
     assert residency.try_read(file, 5, 70_000) == content[5:70_000]
 
 
@@ -64,7 +71,7 @@ def test_what_was_read_is_warm(file: OpenFile) -> None:
 )
 def test_what_was_dropped_is_cold(file: OpenFile, start: int, stop: int) -> None:
     """Pages that the kernel has thrown away are waited for in the pool."""
-    _wait_until_cold(file, lambda: not Residency().is_warm(file, start, stop))
+    _wait_until_cold(file, lambda: not Residency().is_warm(file, start, stop, later()))
     _wait_until_cold(file, lambda: Residency().try_read(file, start, stop) is None)
 
 
@@ -72,7 +79,7 @@ def test_memory_does_not_overrule_the_kernel(file: OpenFile) -> None:
     """What was sent lately, yet dropped since, is cold where the kernel can tell."""
     residency = Residency()
     residency.note_sent(file, 0, 4 * MIB)
-    _wait_until_cold(file, lambda: not residency.is_warm(file, 0, 4 * MIB))
+    _wait_until_cold(file, lambda: not residency.is_warm(file, 0, 4 * MIB, later()))
     _wait_until_cold(file, lambda: residency.try_read(file, 0, MIB) is None)
 
 
@@ -84,9 +91,9 @@ def test_cold_end_makes_a_span_cold(file: OpenFile) -> None:
         # Random, so that one byte brings one page and not its neighbours.
         os.posix_fadvise(number, 0, 0, os.POSIX_FADV_RANDOM)
         os.pread(number, 1, 0)
-        return Residency(0).is_warm(file, 0, 4096) and not Residency(0).is_warm(
-            file, 0, 4 * MIB
-        )
+        return Residency(0).is_warm(file, 0, 4096, later()) and not Residency(
+            0
+        ).is_warm(file, 0, 4 * MIB, later())
 
     _wait_until_cold(file, is_told)
 
@@ -107,17 +114,17 @@ def test_remote_file_is_never_warm(tmp_path: Path) -> None:
     residency = Residency()
     read(file, 0, 7)
     residency.note_sent(file, 0, 7)
-    assert not residency.is_warm(file, 0, 7)
+    assert not residency.is_warm(file, 0, 7, later())
     assert residency.try_read(file, 0, 7) is None
 
 
 def test_untold_file_is_warm_once_sent(untold: OpenFile) -> None:
     """Where nobody can tell, what went through memory lately counts as warm."""
     residency = Residency()
-    assert not residency.is_warm(untold, 0, 1000)
+    assert not residency.is_warm(untold, 0, 1000, later())
     assert residency.try_read(untold, 0, 1000) is None
     residency.note_sent(untold, 0, 1000)
-    assert residency.is_warm(untold, 0, 1000)
+    assert residency.is_warm(untold, 0, 1000, later())
     assert residency.try_read(untold, 0, 1000) == bytes(1000)
 
 
@@ -138,7 +145,7 @@ def test_memory_is_of_the_part_that_was_sent(
     """One part of a file says nothing of another."""
     residency = Residency()
     residency.note_sent(untold, 2 * WINDOW, 4 * WINDOW)
-    assert residency.is_warm(untold, start, stop) is expected
+    assert residency.is_warm(untold, start, stop, later()) is expected
 
 
 def test_memory_is_of_one_file(untold: OpenFile) -> None:
@@ -147,8 +154,8 @@ def test_memory_is_of_one_file(untold: OpenFile) -> None:
     os.ftruncate(other.descriptor.number, MIB)
     residency = Residency()
     residency.note_sent(untold, 0, MIB)
-    assert residency.is_warm(untold, 0, MIB)
-    assert not residency.is_warm(other, 0, MIB)
+    assert residency.is_warm(untold, 0, MIB, later())
+    assert not residency.is_warm(other, 0, MIB, later())
 
 
 def test_memory_is_bounded(untold: OpenFile) -> None:
@@ -159,17 +166,27 @@ def test_memory_is_bounded(untold: OpenFile) -> None:
         kept = [
             each
             for each in range(window + 1)
-            if residency.is_warm(untold, each * WINDOW, each * WINDOW + 1)
+            if residency.is_warm(untold, each * WINDOW, each * WINDOW + 1, later())
         ]
         assert kept[-8:] == list(range(max(0, window - 7), window + 1))
         assert len(kept) <= 16
+
+
+def test_what_was_seen_in_memory_is_not_asked_for_again(file: OpenFile) -> None:
+    """For two seconds, for what was seen, and whoever asks; then it is looked at."""
+    read(file, 0, 4 * MIB)
+    now = later()
+    assert Residency().is_warm(file, 0, 2 * MIB, now)
+    _wait_until_cold(file, lambda: Residency().try_read(file, 0, 2 * MIB) is None)
+    assert Residency().is_warm(file, MIB // 2, MIB + 1, now + 2)
+    _wait_until_cold(file, lambda: not Residency().is_warm(file, 0, MIB, later()))
 
 
 def test_capacity_of_none_remembers_nothing(untold: OpenFile) -> None:
     """With a capacity of 0, what can't be told stays cold."""
     residency = Residency(capacity=0)
     residency.note_sent(untold, 0, MIB)
-    assert not residency.is_warm(untold, 0, 1)
+    assert not residency.is_warm(untold, 0, 1, later())
     assert residency.try_read(untold, 0, 1) is None
 
 

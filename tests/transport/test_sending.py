@@ -56,8 +56,7 @@ def test_small_response_takes_one_turn(pair: Pair, file: OpenedFile) -> None:
     sending = Sending(client, (b"head", Span(10, 20)), file, Ways())
     assert sending.advance(1000, is_warm=True) is Progress.DONE
     assert sending.sent == 14
-    assert sending.unsent_of_file == 0
-    assert sending.next_span(1000) is None
+    assert sending.next_span() is None
     client.close()
     assert peer.recv(100, socket.MSG_WAITALL) == b"head" + CONTENT[10:20]
 
@@ -66,7 +65,7 @@ def test_bytes_need_no_file(pair: Pair) -> None:
     """A response without spans has no source."""
     client, peer = pair
     sending = Sending(client, (b"head", b"body"), None, Ways())
-    assert sending.next_span(1000) is None
+    assert sending.next_span() is None
     assert sending.advance(0, is_warm=False) is Progress.DONE
     client.close()
     assert peer.recv(100, socket.MSG_WAITALL) == b"headbody"
@@ -79,11 +78,11 @@ def test_turn_ends_at_the_quantum(pair: Pair, file: OpenedFile) -> None:
     turns = []
     for _ in range(3):
         progress = sending.advance(1000, is_warm=True)
-        turns.append((progress, sending.sent - 4, sending.unsent_of_file))
+        turns.append((progress, sending.sent - 4))
     assert turns == [
-        (Progress.SPENT, 1000, 1500),
-        (Progress.SPENT, 2000, 500),
-        (Progress.DONE, 2500, 0),
+        (Progress.SPENT, 1000),
+        (Progress.SPENT, 2000),
+        (Progress.DONE, 2500),
     ]
 
 
@@ -101,23 +100,23 @@ def test_turn_ends_where_a_span_does(pair: Pair, file: OpenedFile) -> None:
     sending = Sending(pair[0], chunks, file, Ways())
     seen = []
     for _ in range(3):
-        span = sending.next_span(1000)
+        span = sending.next_span()
         seen.append((span, sending.advance(1000, is_warm=True), sending.sent))
     assert seen == [
-        (Span(0, 10), Progress.SPENT, 13),
-        (Span(50, 60), Progress.SPENT, 26),
+        ((0, 10), Progress.SPENT, 13),
+        ((50, 60), Progress.SPENT, 26),
         (None, Progress.DONE, 29),
     ]
 
 
-def test_next_span_is_what_the_next_turn_takes(pair: Pair, file: OpenedFile) -> None:
-    """At most the quantum, from where the last turn ended."""
+def test_next_span_begins_where_the_last_turn_ended(
+    pair: Pair, file: OpenedFile
+) -> None:
+    """And it ends where it always did."""
     sending = Sending(pair[0], (b"head", Span(100, 2000)), file, Ways())
-    assert sending.next_span(1500) == Span(100, 1600)
-    assert sending.next_span(9000) == Span(100, 2000)
+    assert sending.next_span() == (100, 2000)
     sending.advance(500, is_warm=True)
-    assert sending.next_span(1000) == Span(600, 1600)
-    assert sending.next_span(9000) == Span(600, 2000)
+    assert sending.next_span() == (600, 2000)
 
 
 def test_stalled_peer_blocks(pair: Pair, file: OpenedFile) -> None:
