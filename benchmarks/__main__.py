@@ -1,6 +1,7 @@
 """The command: run scenarios, or render what was measured before."""
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from benchmarks.verdicts import judge
 def main() -> int:
     """Do what the command line says; 1 if a scenario failed."""
     options = _parse()
+    # Told to stop, it still stops its servers.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     session = Session(
         rounds=options.rounds,
         seconds=options.seconds,

@@ -96,27 +96,28 @@ def run_wrk(
     return Summary.parse(done.stdout)
 
 
-def check_summary(summary: Summary, load: Load, size: int) -> None:
+def check_summary(name: str, summary: Summary, load: Load, size: int) -> None:
     """Raise BenchmarkError unless every response came, whole.
 
     *size* is the length of one on the wire. What was on its way when wrk stopped
     is less than one response for each connection.
     """
     wrong = {
-        name: count
-        for name in ("connect", "read", "write", "timeout")
-        if (count := getattr(summary, name))
+        kind: count
+        for kind in ("connect", "read", "write", "timeout")
+        if (count := getattr(summary, kind))
     }
     expected = summary.requests if load.is_error else 0
     if summary.status != expected:
         wrong["status"] = summary.status
     if wrong:
-        raise BenchmarkError(f"wrk counted errors: {wrong}")
+        raise BenchmarkError(f"{name}: wrk counted errors: {wrong}")
     low = summary.requests * (size - load.slack)
     high = (summary.requests + load.connections) * (size + load.slack)
     if not low <= summary.bytes <= high or summary.bytes < size:
         raise BenchmarkError(
-            f"{summary.bytes} bytes came for {summary.requests} responses of {size}"
+            f"{name}: {summary.bytes} bytes came"
+            f" for {summary.requests} responses of {size}"
         )
 
 
@@ -147,7 +148,7 @@ def measure(
     before = server.cpu()
     summary = run_wrk(server, load, seconds=seconds, seed=seed)
     cpu = cpu_between(before, server.cpu())
-    check_summary(summary, load, size)
+    check_summary(server.name, summary, load, size)
     figures = make_figures(summary, load, size, cpu)
     figures["cpu_share"] = cpu.total_s / (summary.duration_us / 1e6)
     figures["rss_mib"] = server.rss_kib() / 1024

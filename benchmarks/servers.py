@@ -3,6 +3,7 @@
 import contextlib
 import getpass
 import os
+import resource
 import selectors
 import shlex
 import shutil
@@ -22,6 +23,7 @@ DEADLINE_S = 30.0
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _UNUSED_FILE = os.devnull
+_FOR_CONNECTIONS = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,7 @@ def start(  # noqa: PLR0913 - what a server is started with
         "peers": str(FOLDER),
         "python": sys.executable,
         "config": str(run / "config"),
+        **_limits(),
     }
     (run / "config").write_text(fill(settings(peer), values))
     if peer.build:
@@ -230,6 +233,13 @@ def _status(pid: int, name: str) -> int:
 def _proportional(pid: int) -> int:
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def _limits() -> dict[str, str]:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # lighttpd keeps the number in 16 bits.
+    cached = min(100_000, most - _FOR_CONNECTIONS)
+    return {"descriptors": str(min(most, 65535)), "cached_files": str(cached)}
 
 
 def _free_port() -> int:

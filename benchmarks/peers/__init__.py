@@ -9,6 +9,9 @@ A row says how to run it; the files beside this one are its settings. In both,
     @peers@   this directory                   @config@  its settings, filled in
     @python@  this interpreter
 
+    @descriptors@   how many a process may open, at most 65,535
+    @cached_files@  100,000, or as many of them as leave room for connections
+
 All have one process or one thread that serves, no log unless the name says so,
 and connections that are kept without a limit (lighttpd: 65,535 requests).
 """
@@ -129,6 +132,9 @@ PEERS: Mapping[str, Peer] = {
     "ours-no-memory": _ours("sendfile-server, no memory", "--no-memory"),
     "ours-bounded": _ours("sendfile-server, bounded memory", *_BOUNDED),
     "nginx": _nginx("nginx", "nginx.conf"),
+    # Which of these is the best depends on the size of the file.
+    "nginx-copy": _nginx("nginx, sendfile off", "nginx-copy.conf"),
+    "nginx-uncorked": _nginx("nginx, tcp_nopush off", "nginx-uncorked.conf"),
     "nginx-aio": _nginx("nginx, aio threads", "nginx-aio.conf"),
     "nginx-log": _nginx("nginx, logging", "nginx-log.conf"),
     "lighttpd": _lighttpd("lighttpd", "lighttpd.conf"),
@@ -162,7 +168,7 @@ PEERS: Mapping[str, Peer] = {
         "granian + Starlette", "--interface asgi --loop uvloop --runtime-threads 1"
     ),
     "granian-static": _granian(
-        "granian, its own static files",
+        "granian's static files",
         "--interface asgi --loop uvloop --runtime-threads 1"
         " --static-path-route / --static-path-mount @root@",
     ),

@@ -18,8 +18,10 @@
 
 #define EVENTS 512
 
-/* Sends one response whole, or closes: then the client counts an error. */
-static void answer(int client);
+/* Sends a response, or goes on with one; false if the client must take some more
+   first. Closes a client that is gone, or that can't be served: then it counts an
+   error. */
+static int answer(int client);
 
 static off_t size;
 static int file;
@@ -56,27 +58,32 @@ static int start_listening(int port) {
   return listener;
 }
 
-static void watch(int poll, int descriptor) {
-  struct epoll_event event = {.events = EPOLLIN, .data.fd = descriptor};
-  if (epoll_ctl(poll, EPOLL_CTL_ADD, descriptor, &event) < 0) err(1, "epoll_ctl");
+/* Fails only for a client that has just been closed, and then it does not matter. */
+static void watch(int poll, int operation, int descriptor, unsigned events) {
+  struct epoll_event event = {.events = events, .data.fd = descriptor};
+  epoll_ctl(poll, operation, descriptor, &event);
 }
 
 static void accept_all(int poll, int listener) {
   int client, one = 1;
   while ((client = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) >= 0) {
     setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    watch(poll, client);
+    watch(poll, EPOLL_CTL_ADD, client, EPOLLIN);
   }
 }
 
-static void read_one(int client) {
+static void read_one(int poll, int client) {
   char request[16384];
   ssize_t count = recv(client, request, sizeof request, 0);
   if (count <= 0) {
     if (count == 0 || errno != EAGAIN) close(client);
   } else if (count >= 4 && !memcmp(request + count - 4, "\r\n\r\n", 4)) {
-    answer(client);
+    if (!answer(client)) watch(poll, EPOLL_CTL_MOD, client, EPOLLOUT);
   }
+}
+
+static void go_on(int poll, int client) {
+  if (answer(client)) watch(poll, EPOLL_CTL_MOD, client, EPOLLIN);
 }
 
 int main(int argc, char **argv) {
@@ -85,14 +92,17 @@ int main(int argc, char **argv) {
   int poll = epoll_create1(0), listener = start_listening(atoi(argv[1]));
   struct epoll_event events[EVENTS];
   signal(SIGPIPE, SIG_IGN);
-  watch(poll, listener);
+  watch(poll, EPOLL_CTL_ADD, listener, EPOLLIN);
   for (;;) {
     int ready = epoll_wait(poll, events, EVENTS, -1);
     for (int i = 0; i < ready; i++) {
-      if (events[i].data.fd == listener)
+      int descriptor = events[i].data.fd;
+      if (descriptor == listener)
         accept_all(poll, listener);
+      else if (events[i].events & EPOLLOUT)
+        go_on(poll, descriptor);
       else
-        read_one(events[i].data.fd);
+        read_one(poll, descriptor);
     }
   }
 }
