@@ -8,7 +8,15 @@ from pathlib import Path
 from benchmarks import BenchmarkError
 from benchmarks.peers import PEERS, find_program
 from benchmarks.ratios import estimate
-from benchmarks.results import FOLDER, QUOTABLE_ROUNDS, make_result, name_run, save
+from benchmarks.report import update_texts
+from benchmarks.results import (
+    FOLDER,
+    QUOTABLE_ROUNDS,
+    make_result,
+    name_run,
+    newest,
+    save,
+)
 from benchmarks.scenarios import SCENARIOS
 from benchmarks.scenarios.model import Scenario
 from benchmarks.sessions import Round, Session, title
@@ -28,6 +36,8 @@ def main() -> int:
         only=frozenset(filter(None, options.only_peers.split(","))),
         say=lambda text: print(text, flush=True),  # noqa: T201 - the command's output
     )
+    if options.scenario == ["report"]:
+        return _report(session, options.results)
     names = options.scenario or list(SCENARIOS)
     chosen = [SCENARIOS[name] for name in names]
     _say_peers(session, chosen)
@@ -53,9 +63,10 @@ def _parse() -> argparse.Namespace:
     add(
         "scenario",
         nargs="*",
-        choices=[*SCENARIOS, []],
+        choices=[*SCENARIOS, "report", []],
         metavar="SCENARIO",
-        help="what to measure; all of them by default",
+        help="what to measure, all of it by default; or report, which only makes the"
+        " tables and charts again from the raw results",
     )
     add("--rounds", type=int, default=9, metavar="N", help="default: %(default)s")
     add(
@@ -86,6 +97,16 @@ def _parse() -> argparse.Namespace:
         help="where raw results go; default: benchmarks/results",
     )
     return parser.parse_args()
+
+
+def _report(session: Session, folder: Path) -> int:
+    # Only charts need the extra.
+    from benchmarks.charts import draw_all  # noqa: PLC0415
+
+    results = newest(folder)
+    for path in (*draw_all(results), *update_texts(results)):
+        session.say(str(path))
+    return 0
 
 
 def _say_peers(session: Session, scenarios: list[Scenario]) -> None:

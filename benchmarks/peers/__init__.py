@@ -221,7 +221,8 @@ def find_version(peer: Peer) -> str | None:
         stderr=subprocess.STDOUT,
     )
     found = re.search(r"[0-9]+(?:\.[0-9]+)+", told.stdout)
-    return found[0] if found else "unknown"
+    number = found[0] if found else "unknown"
+    return f"{peer.program} {number}" if peer.build else number
 
 
 def settings(peer: Peer) -> str:

@@ -112,7 +112,7 @@ ROWS = (
     ),
     Row(
         name="unique-heads",
-        what="1 KiB, heads of browsers behind a CDN, each one unique",
+        what="1 KiB, heads of browsers, each one unique",
         load=Load(path="/1k.bin", script="unique_heads"),
         probes=_ONE_KIB,
         contenders=_SERVERS,
