@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks import BenchmarkError
 from benchmarks.peers import PEERS, find_program
 from benchmarks.ratios import estimate
-from benchmarks.report import update_texts
+from benchmarks.report import describe, update_texts
 from benchmarks.results import (
     FOLDER,
     QUOTABLE_ROUNDS,
@@ -96,7 +96,10 @@ def _parse() -> argparse.Namespace:
         metavar="DIR",
         help="where raw results go; default: benchmarks/results",
     )
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.rounds < 1 or options.seconds < 1:
+        parser.error("rounds and seconds are 1 or more")
+    return options
 
 
 def _report(session: Session, folder: Path) -> int:
@@ -135,11 +138,9 @@ def _run(scenario: Scenario, session: Session, folder: Path, run: str) -> None:
     for target in scenario.targets:
         verdict = judge(target, result)
         if verdict:
-            wanted = "" if target.figure is None else f" (figure {target.figure})"
-            session.say(
-                f"  {target.of} {target.measure} / {verdict.peer}: {verdict.value}"
-                f"{wanted} {verdict.outcome.value}"
-            )
+            by = f" ({verdict.peer})" if verdict.peer else ""
+            said = f"{describe(target)}: {verdict.value}{by}"
+            session.say(f"  {said} {verdict.outcome.value}")
     session.say(f"  saved as {save(result, folder, run)}")
 
 

@@ -1,6 +1,7 @@
 """One run of wrk against one server, and whether its figures can be trusted."""
 
 import json
+import resource
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,12 +146,20 @@ def measure(
 
     *size* is the length of one response on the wire.
     """
-    before = server.cpu()
+    before, client_before = server.cpu(), _children_s()
     summary = run_wrk(server, load, seconds=seconds, seed=seed)
     cpu = cpu_between(before, server.cpu())
+    client_s = _children_s() - client_before
     check_summary(server.name, summary, load, size)
     figures = make_figures(summary, load, size, cpu)
-    figures["cpu_share"] = cpu.total_s / (summary.duration_us / 1e6)
+    figures["server_share"] = cpu.total_s / (summary.duration_us / 1e6)
+    figures["client_share"] = client_s / (summary.duration_us / 1e6)
     figures["rss_mib"] = server.rss_kib() / 1024
     figures["pss_mib"] = server.pss_kib() / 1024
     return figures
+
+
+def _children_s() -> float:
+    # Of those that have ended: wrk has, the servers have not.
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

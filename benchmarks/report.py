@@ -37,8 +37,11 @@ _COLUMNS = (
     ("p50_ms", "p50 ms", "{:.2f}"),
     ("p99_ms", "p99 ms", "{:.2f}"),
     ("p99_9_ms", "p99.9 ms", "{:.2f}"),
+    ("server_share", "server's core", "{:.0%}"),
+    ("client_share", "client's core", "{:.0%}"),
     ("rss_mib", "RSS MiB", "{:.0f}"),
 )
+_SHOWN = {measure for measure, _, _ in _COLUMNS} | {"requests", "bytes", "pss_mib"}
 _CHARTS = {
     "cpu": "CPU time per request of each server",
     "targets": "What was measured over what was aimed for",
@@ -182,9 +185,8 @@ def _detail_table(result: Result) -> str:
         if any(result.series(server, measure) for server in result.servers)
     ]
     # What only one kind of scenario measures is shown under its own name.
-    known = {measure for measure, _, _ in _COLUMNS} | {"requests", "bytes", "cpu_share"}
     first = next(iter(result.rounds[0].values()))
-    columns += [(name, name, "{:.2f}") for name in first if name not in known]
+    columns += [(name, name, "{:.2f}") for name in first if name not in _SHOWN]
     rows = [
         f"| server | {' | '.join(heading for _, heading, _ in columns)} |",
         f"|---|{'---:|' * len(columns)}",

@@ -7,6 +7,7 @@ counts. What can't be quoted goes to a folder that is not committed.
 import json
 import os
 import platform
+import resource
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+from benchmarks.peers import find_program_version
 from benchmarks.scenarios.model import Scenario
 from benchmarks.sessions import Round, Session
 
@@ -23,6 +25,7 @@ QUOTABLE_ROUNDS = 7
 _SYSCTLS = (
     "net/core/somaxconn",
     "net/ipv4/ip_local_port_range",
+    "net/ipv4/tcp_max_tw_buckets",
     "net/ipv4/tcp_tw_reuse",
     "net/ipv4/tcp_rmem",
     "net/ipv4/tcp_wmem",
@@ -114,7 +117,9 @@ def describe_environment() -> dict[str, Any]:
         "cpu": model.partition(":")[2].strip(),
         "cpus": os.cpu_count(),
         "memory_mib": int(memory) // 1024,
+        "descriptors": resource.getrlimit(resource.RLIMIT_NOFILE)[1],
         "python": platform.python_version(),
+        "wrk": find_program_version("wrk", "-v"),
         "sysctl": {
             name.replace("/", "."): " ".join(
                 Path("/proc/sys", name).read_text().split()

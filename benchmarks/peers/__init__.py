@@ -210,19 +210,25 @@ def find_version(peer: Peer) -> str | None:
             return None
     if not peer.program:
         return sys.version.split()[0]
-    program = find_program(peer.program)
+    number = find_program_version(peer.program, peer.version)
+    # Of what is built, it is the builder's.
+    return f"{peer.program} {number}" if number and peer.build else number
+
+
+def find_program_version(name: str, option: str) -> str | None:
+    """Return what a program tells as its version, or None if it is missing."""
+    program = find_program(name)
     if program is None:
         return None
-    told = subprocess.run(  # noqa: S603 - a row of the table
-        [program, peer.version],
+    told = subprocess.run(  # noqa: S603 - of the table of peers
+        [program, option],
         check=False,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
     found = re.search(r"[0-9]+(?:\.[0-9]+)+", told.stdout)
-    number = found[0] if found else "unknown"
-    return f"{peer.program} {number}" if peer.build else number
+    return found[0] if found else "unknown"
 
 
 def settings(peer: Peer) -> str:
