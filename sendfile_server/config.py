@@ -166,6 +166,13 @@ class Config:
         "Seconds for which what was found on disk may be remembered; 0 looks every"
         " time.",
     )
+    memory: int = _option(
+        64,
+        _whole_number(1, 2**20),
+        "How much to use",
+        "MIB",
+        "Memory of each worker for what it remembers, in MiB.",
+    )
     no_memory: bool = _option(
         default=False,
         parse=_flag,

@@ -23,6 +23,7 @@ VALUES = {
     "index": "home.html",
     "mime_type": "log=text/plain",
     "freshness": "0",
+    "memory": "128",
     "no_memory": "true",
     "access_log": "/dev/null",
     "workers": "1",

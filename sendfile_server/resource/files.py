@@ -1,4 +1,4 @@
-"""Descriptors that close themselves, and files that are open for sending."""
+"""Descriptors that close themselves, files open for sending, and their states."""
 
 import os
 from dataclasses import dataclass
@@ -23,16 +23,51 @@ class Descriptor:
         os.close(self.number)
 
 
+Identity = tuple[int, int, int, int, int]
+"""One state of one file: device, inode, size, and mtime and ctime in nanoseconds."""
+
+
+def identity_of(state: os.stat_result) -> Identity:
+    """Return what stat(2) tells a file and its state from all others by."""
+    return (
+        state.st_dev,
+        state.st_ino,
+        state.st_size,
+        state.st_mtime_ns,
+        state.st_ctime_ns,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What an outcome rests on, so that one stat(2) tells whether it still does."""
+
+    path: bytes
+    """Relative to the root."""
+    identity: Identity | None
+    """None if there was nothing at the path."""
+
+
 @dataclass(frozen=True, slots=True)
 class OpenFile:
     """A regular file, open for reading, in the state that fstat(2) told."""
 
     descriptor: Descriptor
     representation: Representation
-    identity: tuple[int, int]
-    """Device and inode."""
+    evidence: Evidence
     is_remote: bool
     """Whether any call on it may wait for a network."""
+
+    @property
+    def identity(self) -> Identity:
+        """The state in which it was opened."""
+        assert self.evidence.identity is not None, "an open file is there"
+        return self.evidence.identity
+
+
+def is_unchanged(file: OpenFile) -> bool:
+    """Tell whether *file* is still in the state in which it was opened."""
+    return identity_of(os.fstat(file.descriptor.number)) == file.identity
 
 
 def read(file: OpenFile, start: int, stop: int) -> bytes:

@@ -81,7 +81,8 @@ class Residency:
 
 def _window_keys(file: OpenFile, start: int, stop: int) -> list[tuple[int, int, int]]:
     windows = range(start // _WINDOW, (stop - 1) // _WINDOW + 1)
-    return [(*file.identity, window) for window in windows]
+    device, inode, *_ = file.identity
+    return [(device, inode, window) for window in windows]
 
 
 def _is_resident(descriptor: int, start: int, stop: int) -> bool | None:

@@ -5,8 +5,14 @@ import logging
 import os
 import stat
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-from sendfile_server.resource.files import Descriptor, OpenFile
+from sendfile_server.resource.files import (
+    Descriptor,
+    Evidence,
+    OpenFile,
+    identity_of,
+)
 from sendfile_server.resource.root import Root
 from sendfile_server.semantics.media_types import media_type_of
 from sendfile_server.semantics.representations import (
@@ -22,12 +28,24 @@ from sendfile_server.semantics.targets import (
 
 Outcome = OpenFile | Redirect | Refusal
 
+# A file that was written within this time may be written again without another
+# timestamp: the clock that files are stamped by is coarse.
+_UNSETTLED_NS = 2_000_000_000
+
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a target leads to, and what that rests on."""
+
+    outcome: Outcome
+    evidence: Evidence | None = None
+    """None if no later look can tell whether it still holds."""
+
 
 # What open(2) may say of a name that a client chose.
 _STATUS_OF_ERROR = {
-    errno.ENOENT: 404,
-    errno.ENOTDIR: 404,
     errno.ELOOP: 404,
     errno.ENAMETOOLONG: 404,
     errno.EXDEV: 404,  # the path leaves the root
@@ -47,13 +65,16 @@ class Resolver:
     """Finds what request targets lead to, below one root."""
 
     def __init__(
-        self, root: Root, index: bytes, media_types: Mapping[bytes, bytes]
+        self,
+        root: Root,
+        index: bytes,
+        media_types: Mapping[bytes, bytes],
     ) -> None:
         self._root = root
         self._index = index
         self._media_types = media_types
 
-    def try_resolve(self, raw_target: bytes, now: int) -> Outcome | None:
+    def try_resolve(self, raw_target: bytes, now: int) -> Found | None:
         """Do as `resolve`, or return None if that might wait for a disk."""
         if self._root.is_remote:
             return None
@@ -62,22 +83,40 @@ class Resolver:
         except BlockingIOError:
             return None
 
-    def resolve(self, raw_target: bytes, now: int) -> Outcome:
+    def still_holds(self, evidence: Evidence, now: int) -> bool:
+        """Tell whether what was found by *evidence* would be found again at *now*.
+
+        Asks stat(2), which waits for the disk if the name has left the kernel's
+        cache. Never true of a file that may change without its timestamps.
+        """
+        if self._root.is_remote:
+            return False
+        self._root.renew(now)
+        try:
+            state = self._root.stat(evidence.path)
+        except (FileNotFoundError, NotADirectoryError):
+            return evidence.identity is None
+        except OSError:
+            return False
+        is_settled = state.st_ctime_ns <= now * 1_000_000_000 - _UNSETTLED_NS
+        return is_settled and identity_of(state) == evidence.identity
+
+    def resolve(self, raw_target: bytes, now: int) -> Found:
         """Return what *raw_target* leads to at *now*, in seconds; may block."""
         try:
             return self._resolve(raw_target, now, self._root.open)
         except BlockingIOError:
             # openat2(2) was overtaken by renames as often as it tried.
-            return Refusal(503)
+            return Found(Refusal(503))
 
     def _resolve(
         self, raw_target: bytes, now: int, open_: Callable[[bytes], int]
-    ) -> Outcome:
+    ) -> Found:
         target = parse_target(raw_target)
         if not isinstance(target, Target):
-            return Refusal(target)
+            return Found(Refusal(target))
         if target.is_hidden:
-            return Refusal(404)
+            return Found(Refusal(404))
         self._root.renew(now)
         if target.names_directory:
             name, path = self._index, b"/".join((*target.segments, self._index))
@@ -88,26 +127,25 @@ class Resolver:
             state = os.fstat(descriptor.number)
         except BlockingIOError:
             raise  # not an answer yet: the callers above know what to do
+        except (FileNotFoundError, NotADirectoryError):
+            return Found(Refusal(404), Evidence(path, None))
         except PermissionError:
-            return self._explain_denied(target)
+            return Found(self._explain_denied(target))
         except OSError as error:
-            return _refuse(error)
+            return Found(_refuse(error))
+        evidence = Evidence(path, identity_of(state))
         if stat.S_ISDIR(state.st_mode) and not target.names_directory:
-            return Redirect(format_directory_path(target) + target.query)
+            location = format_directory_path(target) + target.query
+            return Found(Redirect(location), evidence)
         if not stat.S_ISREG(state.st_mode):
-            return Refusal(404)
-        return OpenFile(
-            descriptor,
-            Representation(
-                state.st_size,
-                state.st_mtime_ns,
-                media_type_of(name, self._media_types),
-            ),
-            (state.st_dev, state.st_ino),
-            self._root.is_remote,
-        )
+            return Found(Refusal(404))
+        media_type = media_type_of(name, self._media_types)
+        representation = Representation(state.st_size, state.st_mtime_ns, media_type)
+        is_remote = self._root.is_remote
+        file = OpenFile(descriptor, representation, evidence, is_remote)
+        return Found(file, evidence)
 
-    def _explain_denied(self, target: Target) -> Outcome:
+    def _explain_denied(self, target: Target) -> Redirect | Refusal:
         """Add the slash to a directory that may be searched but not read."""
         try:
             if not target.names_directory and self._root.is_directory(target.path):

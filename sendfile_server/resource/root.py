@@ -85,6 +85,14 @@ class Root:
             raise BlockingIOError
         return self._open_cached(directory.number, path, OPEN_FLAGS)
 
+    def stat(self, path: bytes) -> os.stat_result:
+        """Return the state of *path*, wherever it leads, or raise OSError.
+
+        It may be outside the root: only to compare with what was found inside.
+        """
+        directory = self._directory
+        return os.stat(path, dir_fd=directory.number)
+
     def is_directory(self, path: bytes) -> bool:
         """Tell whether *path* is a directory, readable or not; may raise OSError."""
         directory = self._directory

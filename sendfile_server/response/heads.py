@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sendfile_server.semantics.dates import format_http_date
+from sendfile_server.semantics.dates import IMF_FIXDATE_SIZE, format_http_date
 from sendfile_server.semantics.ranges import Span
 
 REASONS = {
@@ -51,6 +51,17 @@ class Plan:
         left = iter(pieces)
         body = (next(left) if isinstance(part, Span) else part for part in self.body)
         return Plan(self.status, self.fields, tuple(body))
+
+
+def restamp(wire: bytes, now: int) -> bytes:
+    """Return *wire*, which begins with a head, with the Date of *now*."""
+    # The Date is the second line, and no reason phrase looks like it.
+    start = wire.index(b"\r\nDate: ") + 8
+    return b"%b%b%b" % (
+        wire[:start],
+        format_http_date(now),
+        wire[start + IMF_FIXDATE_SIZE :],
+    )
 
 
 def format_head(plan: Plan, now: int, connection: bytes) -> bytes:

@@ -4,6 +4,7 @@ import calendar
 import re
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = (
@@ -27,6 +28,9 @@ _FORMS = tuple(
     )
 )
 
+IMF_FIXDATE_SIZE = 29
+"""Bytes of what `format_http_date` returns."""
+
 
 def parse_http_date(value: bytes, now: int) -> int | None:
     """Return the seconds since the epoch that *value* names, or None.
@@ -42,6 +46,7 @@ def parse_http_date(value: bytes, now: int) -> int | None:
     return None
 
 
+@lru_cache(maxsize=256)  # the time of day, and files of one deployment
 def format_http_date(seconds: int) -> bytes:
     """Return *seconds* since the epoch as an IMF-fixdate."""
     t = time.gmtime(seconds)

@@ -11,6 +11,8 @@ from sendfile_server.semantics.etags import (
     parse_entity_tags,
 )
 
+_DATE_FIELDS = (b"if-modified-since", b"if-unmodified-since", b"if-range")
+
 
 class Verdict(Enum):
     """What the preconditions of a GET or HEAD come to."""
@@ -48,6 +50,19 @@ def evaluate(fields: Mapping[bytes, bytes], current: Validators, now: int) -> Ve
     return Verdict.PROCEED
 
 
+def depends_on_time(
+    fields: Mapping[bytes, bytes], current: Validators, now: int
+) -> bool:
+    """Tell whether, after *now*, another verdict or other fields may be due.
+
+    A file from this second or from the future may be dated otherwise, and a year
+    of two digits be of another century. All else is decided for good.
+    """
+    if current.modified is not None and current.modified >= now:
+        return True
+    return any(_is_rfc_850(fields.get(name, b"")) for name in _DATE_FIELDS)
+
+
 def allows_range(if_range: bytes, current: Validators, now: int) -> bool:
     """Tell whether the If-Range value is the current strong validator (13.1.5)."""
     tag = parse_entity_tag(if_range)
@@ -61,6 +76,11 @@ def allows_range(if_range: bytes, current: Validators, now: int) -> bool:
         and parse_http_date(if_range, now) == current.modified
         and current.modified < now
     )
+
+
+def _is_rfc_850(value: bytes) -> bool:
+    # An entity tag that is weak begins with a letter too.
+    return b"-" in value and value[:1].isalpha() and not value.startswith(b"W/")
 
 
 def _matches_strongly(value: bytes, current: Validators) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 
 
 class Clock:
@@ -10,8 +11,16 @@ class Clock:
     Ticking on the wall second makes workers agree on what is fresh.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        keepalive_timeout: float,
+        ticked: Callable[[int], None],
+    ) -> None:
+        """Start; *ticked* is told of each wall second, beginning with this one."""
         self._loop = loop
+        self._keepalive_timeout = keepalive_timeout
+        self._ticked = ticked
         self.tick()
 
     def tick(self) -> None:
@@ -21,4 +30,7 @@ class Clock:
         """Seconds since the epoch, for Date, logs and freshness."""
         self.elapsed = int(time.monotonic())
         """Seconds of a clock that is never set back, for deadlines."""
+        self.idle_deadline = self.elapsed + self._keepalive_timeout
+        """When a connection that is idle from now on has been so for too long."""
+        self._ticked(self.now)
         self._loop.call_later(self.now + 1 - wall, self.tick)

@@ -14,7 +14,6 @@ import logging
 import socket
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any
 
 from sendfile_server.errors import (
     ClientDisconnectedError,
@@ -23,18 +22,18 @@ from sendfile_server.errors import (
 )
 from sendfile_server.protocol.gate import Gate
 from sendfile_server.protocol.parser import parse_head
-from sendfile_server.resource.files import OpenFile, read
-from sendfile_server.resource.resolver import Outcome
+from sendfile_server.resource.files import OpenFile
 from sendfile_server.response.heads import Plan, format_head
-from sendfile_server.response.plan import plan_response, plan_without_file
 from sendfile_server.response.refusals import plan_refusal
 from sendfile_server.semantics.ranges import Span
-from sendfile_server.semantics.representations import Refusal
 from sendfile_server.semantics.requests import Request
 from sendfile_server.server.access_log import Record
-from sendfile_server.server.delivery import LOOP_QUANTUM, Delivery
-from sendfile_server.server.service import Pools, Service
-from sendfile_server.transport.lingering import discard, finish_sending
+from sendfile_server.server.delivery import Delivery
+from sendfile_server.server.farewell import Farewell
+from sendfile_server.server.remembered import NO_KIND, Answer, Kind
+from sendfile_server.server.responder import Reply, Responder
+from sendfile_server.server.service import Service
+from sendfile_server.transport.lingering import finish_sending
 
 _log = logging.getLogger(__name__)
 
@@ -42,12 +41,6 @@ _log = logging.getLogger(__name__)
 _RECEIVE_SIZE = 65536
 # Pipelined heads that are answered before others get their turn.
 _HEADS_PER_TURN = 16
-# Up to here, head and body leave in one send: cheaper than two system calls.
-_SMALL_BODY = 65536
-# How long a lingering close reads, in seconds of silence and in all, and how much.
-_LINGER_SILENCE_S = 5
-_LINGER_S = 30
-_LINGER_BYTES = 1024 * 1024
 
 
 class _Phase(Enum):
@@ -60,27 +53,32 @@ class _Phase(Enum):
     CLOSED = auto()
 
 
+_READING = _Phase.READING  # a name that is looked up faster
+
+
 class Connection:
     """A client's connection, from accept to close."""
 
     __slots__ = (
+        "_asked",
         "_client",
         "_closed",
         "_delivery",
-        "_discarded",
+        "_farewell",
         "_gate",
         "_has_ended",
         "_head",
         "_head_size",
         "_is_reading",
         "_keeps_alive",
-        "_linger_end",
+        "_kind",
         "_peer",
         "_phase",
-        "_pools",
         "_requests",
+        "_responder",
         "_service",
         "_status",
+        "_tail",
         "deadline",
     )
 
@@ -89,23 +87,25 @@ class Connection:
         client: socket.socket,
         peer: bytes,
         service: Service,
-        pools: Pools,
+        responder: Responder,
         closed: Callable[["Connection"], None],
     ) -> None:
         """Take over *client*, non-blocking; *closed* is told when it is no more."""
         self._client = client
         self._peer = peer
         self._service = service
-        self._pools = pools
+        self._responder = responder
         self._closed = closed
-        self._gate = Gate()
-        self._phase = _Phase.READING
+        self._gate: Gate | None = None  # while there is input that awaits its turn
+        self._phase = _READING
         self._requests = 0
         self._has_ended = False
         self._is_reading = False
-        self._discarded = 0
-        self._linger_end = 0
-        # Of the response that is under way.
+        self._farewell: Farewell | None = None
+        # Of the last request that was recognized.
+        self._kind, self._tail = NO_KIND, b""
+        # Of the request and response that are under way.
+        self._asked: tuple[Kind, bytes] | None = None
         self._head = b""
         self._head_size = 0
         self._status = 0
@@ -117,189 +117,227 @@ class Connection:
     @property
     def is_idle(self) -> bool:
         """Tell whether no request is under way, as far as is known."""
-        return self._phase is _Phase.READING and not len(self._gate)
+        return self._phase is _READING and not self._gate
 
     # Reading.
 
     def read(self) -> None:
         """Receive what has come, and serve what is complete."""
-        if self._phase is _Phase.LINGERING:
-            self._discard()
-            return
-        if self._phase is not _Phase.READING:
-            # An unread byte or end of stream would wake the loop for ever.
-            self._stop_reading()
+        if self._phase is not _READING:
+            self._read_out_of_turn()
             return
         answered = self._requests
         # Whoever sends nothing back must look for a reset itself: libuv tells of
         # one only once, maybe together with the bytes that came before it.
-        while self._phase is _Phase.READING and self._requests == answered:
-            if not self._receive():
+        while self._phase is _READING and self._requests == answered:
+            try:
+                data = self._client.recv(_RECEIVE_SIZE)
+            except BlockingIOError:
+                self._want_read()
                 return
+            except OSError:
+                self.close()
+                return
+            if self._gate is None and self._recall(data):
+                if not self._is_reading and self._phase is _READING:
+                    self._want_read()
+                return
+            self._take_in(data)
             self._serve()
 
-    def _receive(self) -> bool:
-        """Take in what has come; False if nothing has, or nothing ever will."""
-        try:
-            data = self._client.recv(_RECEIVE_SIZE)
-        except BlockingIOError:
-            self._want_read()
-            return False
-        except OSError:
-            self.close()
-            return False
+    def _read_out_of_turn(self) -> None:
+        if self._farewell:
+            self._read_farewell(self._farewell)
+        else:
+            # An unread byte or end of stream would wake the loop for ever.
+            self._stop_reading()
+
+    def _take_in(self, data: bytes) -> None:
         if not data:
             self._has_ended = True
             self._stop_reading()
-        elif self.is_idle:
+            return
+        if self.is_idle:
             self._set_deadline(self._service.config.header_timeout)
+        if self._gate is None:
+            self._gate = Gate()
         self._gate.feed(data)
-        return True
 
     def _serve(self) -> None:
         """Answer the heads that are buffered, in order."""
         for _ in range(_HEADS_PER_TURN):
-            if self._phase is not _Phase.READING or not self._serve_one():
+            if self._phase is not _READING or not self._serve_one():
                 return
         self._service.loop.call_soon(self._serve)
 
     def _serve_one(self) -> bool:
         """Take and answer one head; False if the loop has to come back for it."""
-        self._head = b""
         try:
-            head = self._gate.take_head()
-            if head is None:
-                self._await_input()
-                return False
-            self._head = head
-            self._requests += 1
+            head = self._gate.take_head() if self._gate else None
+        except ProtocolError as error:
+            return self._refuse(error.status)
+        if head is None:
+            self._await_input()
+            return False
+        if not self._gate:
+            self._gate = None
+        if self._recall(head):
+            return self._phase is _READING
+        self._requests += 1
+        self._head, self._asked = head, None
+        try:
             request = parse_head(head)
         except ProtocolError as error:
             return self._refuse(error.status)
+        self._service.memory.learn(head, request)
         return self._answer(request)
 
     def _await_input(self) -> None:
         if not self._has_ended:
             self._want_read()
-        elif len(self._gate):
+        elif self._gate:
             self._refuse(400)
         else:
             self.close()
 
-    # Deciding.
+    # What is remembered goes the short way.
+
+    def _recall(self, head: bytes) -> bool:
+        """Answer *head* as its like was answered before; False if none was.
+
+        It may be anything that was received.
+        """
+        # Most often the tail is that of the request before, and the line is known.
+        kind = self._kind
+        answer = kind.answers.get(head.removesuffix(self._tail))
+        if answer is None:
+            return self._recognize(head)
+        if self._requests >= self._service.last_request:
+            return False  # the last answer of a connection says so
+        if answer.tick != self._service.memory.now:
+            return self._answer_known(head, kind, head.removesuffix(self._tail))
+        self._repeat(head, kind, answer)
+        return True
+
+    def _recognize(self, head: bytes) -> bool:
+        """Answer *head*, whose parts may be known one by one."""
+        known = self._service.memory.recognize(head)
+        if known is None:
+            return False
+        kind, line, tail = known
+        if kind.keeps_alive:
+            if self._requests >= self._service.last_request:
+                return False
+            self._kind, self._tail = kind, tail
+        return self._answer_known(head, kind, line)
+
+    def _answer_known(self, head: bytes, kind: Kind, line: bytes) -> bool:
+        answer = self._service.memory.recall(kind, line)
+        if answer and not answer.span:
+            self._repeat(head, kind, answer)
+            return True
+        request = kind.request(line)
+        if request is None:
+            return False
+        self._requests += 1
+        self._head, self._asked = head, (kind, line)
+        if answer is None or not self._resume(request, answer):
+            self._answer(request)
+        return True
+
+    def _repeat(self, head: bytes, kind: Kind, answer: Answer) -> None:
+        """Send *answer*, which is all in memory."""
+        self._requests += 1
+        wire, service = answer.wire, self._service
+        try:
+            sent = self._client.send(wire)
+        except OSError:
+            sent = 0  # whatever it is, it will be said again
+        if sent != len(wire):
+            self._head, self._keeps_alive = head, kind.keeps_alive
+            head_size = len(wire) - answer.body_size - sent
+            self._deliver((wire[sent:],), None, answer.status, head_size)
+            return
+        if service.access_log:
+            now = service.memory.now
+            service.access_log.append(
+                Record(self._peer, now, head, answer.status, answer.body_size)
+            )
+        if kind.keeps_alive:
+            self.deadline = service.clock.idle_deadline
+        else:
+            self._linger()
+
+    def _resume(self, request: Request, answer: Answer) -> bool:
+        """Send *answer* with its span of the file, if it still is of that file."""
+        service = self._service
+        found = service.open_files.try_resolve(request.target, service.clock.now)
+        if found is None or found.evidence != answer.evidence or not answer.span:
+            return False
+        assert isinstance(found.outcome, OpenFile), "the same evidence, a file"
+        self._keeps_alive = request.keeps_alive
+        chunks = (answer.wire, answer.span)
+        self._deliver(chunks, found.outcome, answer.status, len(answer.wire))
+        return True
+
+    # Answering.
 
     def _answer(self, request: Request) -> bool:
         service = self._service
         self._keeps_alive = (
             request.keeps_alive
             and not request.has_body
-            and self._requests < service.config.keepalive_requests
+            and self._requests <= service.last_request
             and not service.is_draining
         )
-        plan = plan_without_file(request)
-        if plan is not None:
-            return self._send(request, plan, None)
-        now = service.clock.now
-        outcome = service.resolver.try_resolve(request.target, now)
-        if outcome is not None:
-            return self._respond(request, outcome)
-        return self._ask_pool(
-            request,
-            lambda: service.resolver.resolve(request.target, now),
-            lambda outcome: self._respond(request, outcome),
-        )
-
-    def _respond(self, request: Request, outcome: Outcome) -> bool:
-        now = self._service.clock.now
-        if not isinstance(outcome, OpenFile):
-            return self._send(request, plan_response(request, outcome, now), None)
-        plan = plan_response(request, outcome.representation, now)
-        spans = [chunk for chunk in plan.body if isinstance(chunk, Span)]
-        if not spans:
-            return self._send(request, plan, None)
-        if plan.body_size <= _SMALL_BODY:
-            return self._send_small(request, plan, outcome, spans)
-        first = spans[0]
-        stop = min(first.stop, first.start + LOOP_QUANTUM)
-        if not self._pools.cold.has_room and not self._service.residency.is_warm(
-            outcome, first.start, stop
-        ):
-            return self._respond(request, Refusal(503))
-        return self._send(request, plan, outcome)
-
-    def _send_small(
-        self, request: Request, plan: Plan, file: OpenFile, spans: list[Span]
-    ) -> bool:
-        """Send *plan* with its spans read, so that it leaves in one piece."""
-        residency = self._service.residency
-        tried = [residency.try_read(file, span.start, span.stop) for span in spans]
-        pieces = [piece for piece in tried if piece is not None]
-        if len(pieces) == len(spans):
-            return self._send(request, plan.filled(pieces), None)
-
-        def then(pieces: list[bytes]) -> bool:
-            if sum(map(len, pieces)) < sum(map(len, spans)):
-                # It became shorter since it was opened, and nothing was promised.
-                return self._answer(request)
-            for span in spans:
-                residency.note_sent(file, span.start, span.stop)
-            return self._send(request, plan.filled(pieces), None)
-
-        return self._ask_pool(
-            request,
-            lambda: [read(file, span.start, span.stop) for span in spans],
-            then,
-        )
-
-    def _ask_pool(
-        self,
-        request: Request,
-        job: Callable[[], Any],
-        then: Callable[[Any], bool],
-    ) -> bool:
-        """Run *job* before anything is sent, and go on with its result."""
-        if not self._pools.cold.has_room:
-            return self._respond(request, Refusal(503))
-
-        def done(result: Any) -> None:  # noqa: ANN401 - as the job's
-            if self._phase is not _Phase.ASKING:
-                return  # it took too long, and the client has been told so
-            if isinstance(result, Exception):
-                _log.error("a job failed", exc_info=result)
-                is_sent = self._respond(request, Refusal(500))
-            else:
-                is_sent = then(result)
-            if is_sent:
-                self._serve()
-
         self._phase = _Phase.ASKING
-        self._set_deadline(self._service.config.send_timeout)
-        self._pools.cold.submit(job, done)
-        return False
+        self._set_deadline(service.config.send_timeout)
+        reply = self._responder.respond(request, self._replied)
+        return reply is not None and self._send(reply)
 
-    # Sending.
+    def _replied(self, reply: Reply) -> None:
+        # Unless it took too long, and the client has been told so.
+        if self._phase is _Phase.ASKING and self._send(reply):
+            self._serve()
 
     def _refuse(self, status: int) -> bool:
         """Answer what is no request, or did not come in time; then close."""
         self._keeps_alive = False
-        self._head = self._head or self._gate.first_line()
-        return self._begin(plan_refusal(status), b"close", None)
+        if not self._head and self._gate:
+            self._head = self._gate.first_line()
+        plan = plan_refusal(status)
+        head = format_head(plan, self._service.clock.now, b"close")
+        return self._begin(plan, head, None)
 
-    def _send(self, request: Request, plan: Plan, file: OpenFile | None) -> bool:
+    def _send(self, reply: Reply) -> bool:
+        request = reply.request
+        connection = b"keep-alive" if request.is_http_1_0 else b""
         if not self._keeps_alive:
-            return self._begin(plan, b"close", file)
-        return self._begin(plan, b"keep-alive" if request.is_http_1_0 else b"", file)
+            connection = b"close"
+        head = format_head(reply.plan, self._service.clock.now, connection)
+        evidence = reply.evidence
+        if self._asked and evidence and self._keeps_alive is request.keeps_alive:
+            self._service.memory.remember(*self._asked, head, reply.plan, evidence)
+        return self._begin(reply.plan, head, reply.file)
 
-    def _begin(self, plan: Plan, connection: bytes, file: OpenFile | None) -> bool:
-        """Send *plan*; True if it was sent whole and the next head may follow."""
-        head = format_head(plan, self._service.clock.now, connection)
+    def _begin(self, plan: Plan, head: bytes, file: OpenFile | None) -> bool:
         chunks = (head, *plan.body) if file else _join(head, plan.body)
+        return self._deliver(chunks, file, plan.status, len(head))
+
+    def _deliver(
+        self,
+        chunks: tuple[bytes | Span, ...],
+        file: OpenFile | None,
+        status: int,
+        head_size: int,
+    ) -> bool:
+        """Send *chunks*; True if they were sent whole and the next head may follow."""
         self._phase = _Phase.SENDING
-        self._status = plan.status
-        self._head_size = len(head)
+        self._status = status
+        self._head_size = head_size
         self._set_deadline(self._service.config.send_timeout)
         self._delivery = Delivery(
-            self._client, chunks, file, self._service, self._pools
+            self._client, chunks, file, self._service, self._responder.pools
         )
         try:
             return self._delivery.start(self._delivered) and self._finish()
@@ -316,41 +354,40 @@ class Connection:
     def _finish(self) -> bool:
         """End a response that was sent whole; True if the connection goes on."""
         self._tell()
-        self._delivery = None
         if not self._keeps_alive:
             self._linger()
             return False
-        self._phase = _Phase.READING
+        self._phase = _READING
         config = self._service.config
-        is_begun = len(self._gate)
         self._set_deadline(
-            config.header_timeout if is_begun else config.keepalive_timeout
+            config.header_timeout if self._gate else config.keepalive_timeout
         )
         return True
 
     def _abort(self, error: TransferError) -> None:
         """End a response that can't be finished: the client sees it cut short."""
+        request_line = self._head.partition(b"\r\n")[0]
         self._tell()
-        self._delivery = None
         if not isinstance(error, ClientDisconnectedError):
-            request_line = self._head.partition(b"\r\n")[0]
             peer = self._peer.decode()
             _log.warning("%s: %r cut short: %s", peer, request_line, error)
         self.close()
 
     def _tell(self) -> None:
+        """Note the end of a response in the log, and let go of what it held."""
         log, delivery = self._service.access_log, self._delivery
         if log and delivery:
             sent = max(0, delivery.sent - self._head_size)
             now = self._service.clock.now
             log.append(Record(self._peer, now, self._head, self._status, sent))
+        self._delivery, self._asked, self._head = None, None, b""
 
     # Waiting and closing.
 
     def expire(self) -> None:
         """Act on the deadline, which has passed."""
         match self._phase:
-            case _Phase.READING if len(self._gate):
+            case _Phase.READING if self._gate:
                 self._refuse(408)
             case _Phase.ASKING:
                 self._refuse(503)
@@ -392,20 +429,15 @@ class Connection:
             self.close()
             return
         self._phase = _Phase.LINGERING
-        self._linger_end = self._service.clock.elapsed + _LINGER_S
-        self._discard()
+        self._farewell = Farewell(self._client, self._service.clock.elapsed)
+        self._read_farewell(self._farewell)
 
-    def _discard(self) -> None:
-        # Until there is no more, for the same reason as in `read`.
-        while count := discard(self._client):
-            self._discarded += count
-            if self._discarded > _LINGER_BYTES:
-                break
-        if count != 0:
+    def _read_farewell(self, farewell: Farewell) -> None:
+        deadline = farewell.read(self._service.clock.elapsed)
+        if deadline is None:
             self.close()
             return
-        self._set_deadline(_LINGER_SILENCE_S)
-        self.deadline = min(self.deadline, self._linger_end)
+        self.deadline = deadline
         self._want_read()
 
     def _set_deadline(self, seconds: float) -> None:

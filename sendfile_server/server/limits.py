@@ -10,6 +10,8 @@ _MAX_DEFAULT_WORKERS = 4
 _DESCRIPTORS_PER_CONNECTION = 2
 # For the loop, the listeners, the logs, the interpreter, and files being opened.
 _OTHER_DESCRIPTORS = 64
+# Files that a worker keeps open from one request to the next.
+_MAX_KEPT_FILES = 512
 
 
 def default_workers() -> int:
@@ -53,6 +55,15 @@ def raise_descriptor_limit(wanted_connections: int) -> int:
         return wanted_connections
     fit = (hard - _OTHER_DESCRIPTORS) // _DESCRIPTORS_PER_CONNECTION
     return max(1, min(wanted_connections, fit))
+
+
+def kept_files(connections: int) -> int:
+    """Return how many files may stay open beside so many *connections*."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY:
+        return _MAX_KEPT_FILES
+    left = hard - _OTHER_DESCRIPTORS - _DESCRIPTORS_PER_CONNECTION * connections
+    return max(0, min(left, _MAX_KEPT_FILES))
 
 
 def _quota(file: Path) -> float | None:

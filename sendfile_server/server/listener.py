@@ -14,6 +14,7 @@ import socket
 from collections.abc import Callable
 
 from sendfile_server.server.connection import Connection
+from sendfile_server.server.responder import Responder
 from sendfile_server.server.service import Pools, Service
 
 _log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class Listener:
         """Prepare; *opened* and *closed* are told of each connection."""
         self._socket = sock
         self._service = service
-        self._pools = pools
+        self._responder = Responder(service, pools)
         self._opened = opened
         self._closed = closed
         self._is_accepting = False
@@ -92,7 +93,9 @@ class Listener:
         client.setblocking(False)
         is_tcp = client.family != socket.AF_UNIX
         peer = address[0].encode() if is_tcp else b"unix:"
-        connection = Connection(client, peer, self._service, self._pools, self._closed)
+        connection = Connection(
+            client, peer, self._service, self._responder, self._closed
+        )
         self._opened(connection)
         # Most often the request is there already; then a connection that does
         # not stay is never registered with the loop.

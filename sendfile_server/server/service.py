@@ -4,11 +4,13 @@ import asyncio
 from dataclasses import dataclass, field
 
 from sendfile_server.config import Config
+from sendfile_server.resource.open_files import OpenFiles
 from sendfile_server.resource.residency import Residency
 from sendfile_server.resource.resolver import Resolver
 from sendfile_server.server.access_log import AccessLog
 from sendfile_server.server.clock import Clock
 from sendfile_server.server.pool import Pool
+from sendfile_server.server.remembered import Memory
 from sendfile_server.transport.sendfile import Ways
 
 
@@ -20,11 +22,18 @@ class Service:
     loop: asyncio.AbstractEventLoop
     clock: Clock
     resolver: Resolver
+    open_files: OpenFiles
+    memory: Memory
     residency: Residency
     access_log: AccessLog | None
     ways: Ways = field(default_factory=Ways)
+    last_request: int = field(init=False)
+    """How many requests a connection may have had for another not to be its last."""
     is_draining: bool = False
     """Whether answers are the last of their connections."""
+
+    def __post_init__(self) -> None:
+        self.last_request = self.config.keepalive_requests - 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import uvloop
 
 from sendfile_server.config import Config
+from sendfile_server.resource.open_files import OpenFiles
 from sendfile_server.resource.residency import Residency
 from sendfile_server.resource.resolver import Resolver
 from sendfile_server.resource.root import Root
@@ -17,8 +18,11 @@ from sendfile_server.semantics.media_types import build_table
 from sendfile_server.server.access_log import AccessLog
 from sendfile_server.server.clock import Clock
 from sendfile_server.server.connection import Connection
+from sendfile_server.server.limits import kept_files
 from sendfile_server.server.listener import Listener
 from sendfile_server.server.pool import Pool
+from sendfile_server.server.remembered import Memory
+from sendfile_server.server.responder import SMALL_BODY
 from sendfile_server.server.service import Pools, Service
 
 _log = logging.getLogger(__name__)
@@ -45,8 +49,15 @@ class Worker:
         self._loop = uvloop.new_event_loop()
         self._max_connections = max_connections
         self._connections: set[Connection] = set()
-        root = Root(config.directory, config.freshness)
-        media_types = build_table(dict(config.mime_type))
+        capacity = 0 if config.no_memory else config.memory * 1024 * 1024
+        resolver = Resolver(
+            Root(config.directory, config.freshness),
+            os.fsencode(config.index),
+            build_table(dict(config.mime_type)),
+        )
+        kept = kept_files(max_connections) if capacity else 0
+        open_files = OpenFiles(resolver, kept, SMALL_BODY + 1, config.freshness)
+        memory = Memory(resolver, capacity, config.freshness)
         log = (
             AccessLog(self._loop, log_descriptor)
             if log_descriptor is not None
@@ -55,8 +66,10 @@ class Worker:
         self._service = Service(
             config=config,
             loop=self._loop,
-            clock=Clock(self._loop),
-            resolver=Resolver(root, os.fsencode(config.index), media_types),
+            clock=Clock(self._loop, config.keepalive_timeout, memory.tick),
+            resolver=resolver,
+            open_files=open_files,
+            memory=memory,
             residency=Residency(0) if config.no_memory else Residency(),
             access_log=log,
         )
@@ -106,6 +119,7 @@ class Worker:
         if self.is_draining:
             return
         self._service.is_draining = True
+        self._service.memory.close()
         self._drain_end = self._loop.time() + self._service.config.grace
         for listener in self._listeners:
             listener.stop()
@@ -142,6 +156,7 @@ class Worker:
                 # The deadlines of all the others come after this one.
                 _log.exception("a deadline failed")
                 connection.close()
+        self._service.open_files.close_idle(self._service.clock.now)
         self._resume_accepting()
         self._tell_of_copying()
 

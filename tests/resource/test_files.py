@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from sendfile_server.resource.files import Descriptor, OpenFile, read
+from sendfile_server.resource.files import (
+    Descriptor,
+    Evidence,
+    OpenFile,
+    identity_of,
+    read,
+)
 from sendfile_server.semantics.representations import Representation
 
 
@@ -77,5 +83,5 @@ def _open(path: Path, content: bytes) -> OpenFile:
     descriptor = Descriptor(os.open(path, os.O_RDONLY))
     state = os.fstat(descriptor.number)
     representation = Representation(state.st_size, state.st_mtime_ns, b"text/plain")
-    identity = (state.st_dev, state.st_ino)
-    return OpenFile(descriptor, representation, identity, is_remote=False)
+    evidence = Evidence(b"file", identity_of(state))
+    return OpenFile(descriptor, representation, evidence, is_remote=False)

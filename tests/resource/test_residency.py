@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from running import wait_until
-from sendfile_server.resource.files import Descriptor, OpenFile, read
+from sendfile_server.resource.files import (
+    Descriptor,
+    Evidence,
+    OpenFile,
+    identity_of,
+    read,
+)
 from sendfile_server.resource.residency import Residency
 from sendfile_server.semantics.representations import Representation
 from tools import give_up
@@ -170,8 +176,8 @@ def test_capacity_of_none_remembers_nothing(untold: OpenFile) -> None:
 def _open(descriptor: int, *, is_remote: bool = False) -> OpenFile:
     state = os.fstat(descriptor)
     representation = Representation(state.st_size, state.st_mtime_ns, b"text/plain")
-    identity = (state.st_dev, state.st_ino)
-    return OpenFile(Descriptor(descriptor), representation, identity, is_remote)
+    evidence = Evidence(b"file", identity_of(state))
+    return OpenFile(Descriptor(descriptor), representation, evidence, is_remote)
 
 
 def _wait_until_cold(file: OpenFile, is_told: Callable[[], bool]) -> None:

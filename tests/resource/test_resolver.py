@@ -14,8 +14,13 @@ from sendfile_server.resource.containment import (
     open_beneath,
     open_by_walk,
 )
-from sendfile_server.resource.files import OpenFile, read
-from sendfile_server.resource.resolver import Outcome, Resolver
+from sendfile_server.resource.files import (
+    Evidence,
+    OpenFile,
+    identity_of,
+    read,
+)
+from sendfile_server.resource.resolver import Found, Outcome, Resolver
 from sendfile_server.resource.root import Root
 from sendfile_server.semantics.representations import Redirect, Refusal
 from tools import give_up
@@ -153,7 +158,7 @@ def resolver(tree: Path, opener: Opener) -> Resolver:
 @pytest.mark.parametrize("target", FOUND)
 def test_file_is_found(resolver: Resolver, target: bytes) -> None:
     """A file by its name, its directory, its links, its escapes."""
-    assert _content(resolver.resolve(target, 0)) == FOUND[target]
+    assert _content(resolver.resolve(target, 0).outcome) == FOUND[target]
 
 
 @pytest.mark.parametrize("target", REDIRECTED)
@@ -161,28 +166,28 @@ def test_directory_without_its_slash_is_redirected(
     resolver: Resolver, target: bytes
 ) -> None:
     """The location has the slash, and keeps the query."""
-    assert resolver.resolve(target, 0) == Redirect(REDIRECTED[target])
+    assert resolver.resolve(target, 0).outcome == Redirect(REDIRECTED[target])
 
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("target", REFUSED)
 def test_target_is_refused(resolver: Resolver, target: bytes) -> None:
     """Whatever is no regular file below the root, or hidden, is not there."""
-    assert resolver.resolve(target, 0) == Refusal(REFUSED[target])
+    assert resolver.resolve(target, 0).outcome == Refusal(REFUSED[target])
 
 
 def test_device_is_refused(opener: Opener) -> None:
     """A device is opened by nobody, however harmless."""
-    assert _resolver(Path("/dev"), opener).resolve(b"/null", 0) == Refusal(404)
+    assert _resolver(Path("/dev"), opener).resolve(b"/null", 0).outcome == Refusal(404)
 
 
 def test_file_is_described(resolver: Resolver, tree: Path) -> None:
     """Size, time, type and identity are those of the file itself."""
     os.utime(tree / "file.txt", ns=(0, 1_700_000_000_123_456_789))
     state = os.stat(tree / "file.txt")
-    found = resolver.resolve(b"/link", 0)
+    found = resolver.resolve(b"/link", 0).outcome
     assert isinstance(found, OpenFile)
-    assert found.identity == (state.st_dev, state.st_ino)
+    assert found.evidence == Evidence(b"link", identity_of(state))
     assert found.representation.size == 4
     assert found.representation.mtime_ns == 1_700_000_000_123_456_789
     assert not found.is_remote
@@ -195,7 +200,7 @@ def test_type_is_of_the_name_that_was_asked_for(tree: Path, opener: Opener) -> N
     types = {
         target: found.representation.media_type
         for target in (b"/file.txt", b"/link", b"/", b"/index-link/")
-        if isinstance(found := resolver.resolve(target, 0), OpenFile)
+        if isinstance(found := resolver.resolve(target, 0).outcome, OpenFile)
     }
     assert types[b"/file.txt"] == b"text/x-own"
     assert types[b"/link"] == b"application/octet-stream"
@@ -206,8 +211,8 @@ def test_type_is_of_the_name_that_was_asked_for(tree: Path, opener: Opener) -> N
 def test_index_may_have_another_name(tree: Path, opener: Opener) -> None:
     """The index is the file that the operator named, and no other."""
     resolver = Resolver(Root(str(tree), 1, opener), b"file.txt", {})
-    assert _content(resolver.resolve(b"/", 0)) == b"file"
-    assert resolver.resolve(b"/dir/", 0) == Refusal(404)
+    assert _content(resolver.resolve(b"/", 0).outcome) == b"file"
+    assert resolver.resolve(b"/dir/", 0).outcome == Refusal(404)
 
 
 @pytest.mark.parametrize(
@@ -230,7 +235,7 @@ def test_missing_permission_is_forbidden(
     """What we may not read is 403, yet a directory still gets its slash."""
     _make_forbidden(tree)
     with _without_privilege():
-        outcome = resolver.resolve(target, 0)
+        outcome = resolver.resolve(target, 0).outcome
     (tree / "closed").chmod(0o700)
     assert outcome == expected
 
@@ -242,32 +247,32 @@ def test_searchable_directory_is_served(
     """Files of a directory that can't be listed are found by their names."""
     _make_forbidden(tree)
     with _without_privilege():
-        assert _content(resolver.resolve(target, 0)) == b"inside"
+        assert _content(resolver.resolve(target, 0).outcome) == b"inside"
 
 
 def test_removed_file_is_gone(resolver: Resolver, tree: Path) -> None:
     """The next request after a removal finds nothing."""
-    assert _content(resolver.resolve(b"/file.txt", 0)) == b"file"
+    assert _content(resolver.resolve(b"/file.txt", 0).outcome) == b"file"
     (tree / "file.txt").unlink()
-    assert resolver.resolve(b"/file.txt", 0) == Refusal(404)
-    assert resolver.resolve(b"/link", 0) == Refusal(404)
+    assert resolver.resolve(b"/file.txt", 0).outcome == Refusal(404)
+    assert resolver.resolve(b"/link", 0).outcome == Refusal(404)
 
 
 def test_removed_file_is_held_open(resolver: Resolver, tree: Path) -> None:
     """What was found before a removal can still be sent."""
-    found = resolver.resolve(b"/file.txt", 0)
+    found = resolver.resolve(b"/file.txt", 0).outcome
     (tree / "file.txt").unlink()
     assert _content(found) == b"file"
 
 
 def test_new_file_is_found(resolver: Resolver, tree: Path) -> None:
     """The next request after a file is made, or replaced, has its content."""
-    assert resolver.resolve(b"/new", 0) == Refusal(404)
+    assert resolver.resolve(b"/new", 0).outcome == Refusal(404)
     (tree / "new").write_bytes(b"one")
-    assert _content(resolver.resolve(b"/new", 0)) == b"one"
+    assert _content(resolver.resolve(b"/new", 0).outcome) == b"one"
     (tree / "newer").write_bytes(b"another")
     (tree / "newer").rename(tree / "new")
-    assert _content(resolver.resolve(b"/new", 0)) == b"another"
+    assert _content(resolver.resolve(b"/new", 0).outcome) == b"another"
 
 
 def test_swapped_root_is_followed(tmp_path: Path, tree: Path, opener: Opener) -> None:
@@ -275,13 +280,13 @@ def test_swapped_root_is_followed(tmp_path: Path, tree: Path, opener: Opener) ->
     link = tmp_path / "current"
     link.symlink_to("root")
     resolver = _resolver(link, opener, freshness=2)
-    assert _content(resolver.resolve(b"/file.txt", 10)) == b"file"
+    assert _content(resolver.resolve(b"/file.txt", 10).outcome) == b"file"
     (tmp_path / "next").mkdir()
     (tmp_path / "next" / "file.txt").write_bytes(b"next")
     link.unlink()
     link.symlink_to("next")
-    assert _content(resolver.resolve(b"/file.txt", 11)) == b"file"
-    assert _content(resolver.resolve(b"/file.txt", 12)) == b"next"
+    assert _content(resolver.resolve(b"/file.txt", 11).outcome) == b"file"
+    assert _content(resolver.resolve(b"/file.txt", 12).outcome) == b"next"
     assert tree.exists()
 
 
@@ -316,14 +321,14 @@ def test_trying_finds_what_was_found_before(tree: Path) -> None:
     resolver.resolve(b"/file.txt", 0)
     tried = resolver.try_resolve(b"/file.txt", 0)
     assert tried is not None
-    assert _content(tried) == b"file"
+    assert _content(tried.outcome) == b"file"
 
 
 def test_trying_declines_what_was_never_looked_up(tree: Path) -> None:
     """A name that the kernel has not cached might need the disk."""
     resolver = Resolver(Root(str(tree), 1), b"index.html", {})
     assert resolver.try_resolve(b"/never-looked-up", 0) is None
-    assert resolver.resolve(b"/never-looked-up", 0) == Refusal(404)
+    assert resolver.resolve(b"/never-looked-up", 0).outcome == Refusal(404)
 
 
 def _resolver(root: Path, opener: Opener, freshness: int = 1) -> Resolver:
@@ -337,10 +342,10 @@ def _content(outcome: Outcome | None) -> bytes:
     return content
 
 
-def _comparable(outcome: Outcome) -> object:
-    if isinstance(outcome, OpenFile):
-        return outcome.identity, outcome.representation
-    return outcome
+def _comparable(found: Found) -> object:
+    if isinstance(found.outcome, OpenFile):
+        return found.evidence, found.outcome.representation
+    return found
 
 
 def _make_forbidden(tree: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sendfile_server.response.heads import REASONS, Plan, format_head
+from sendfile_server.response.heads import REASONS, Plan, format_head, restamp
 from sendfile_server.semantics.ranges import Span
 
 
@@ -62,3 +62,16 @@ def test_any_head_has_one_status_line_and_one_end(status: int, now: int) -> None
     assert head.startswith(b"HTTP/1.1 %d %s\r\nDate: " % (status, REASONS[status]))
     assert head.count(b"\r\n") == 4
     assert head.endswith(b"\r\n\r\n")
+
+
+@given(st.sampled_from(sorted(REASONS)), *[st.integers(0, 2**33)] * 2, st.binary())
+@settings(deadline=None)
+def test_restamped_head_is_that_of_another_time(
+    status: int, then: int, now: int, body: bytes
+) -> None:
+    """A remembered response differs in its Date only, and its body is untouched."""
+    plan = Plan(status, ((b"ETag", b'"x"'),))
+
+    wire = restamp(format_head(plan, then, b"") + body, now)
+
+    assert wire == format_head(plan, now, b"") + body

@@ -13,6 +13,7 @@ from sendfile_server.semantics.preconditions import (
     Validators,
     Verdict,
     allows_range,
+    depends_on_time,
     evaluate,
 )
 
@@ -192,3 +193,51 @@ def test_dates_split_time_in_two(modified: int, distance: int) -> None:
     assert not_since is (Verdict.PROCEED if is_newer else Verdict.NOT_MODIFIED)
     assert since is (Verdict.FAILED if is_newer else Verdict.PROCEED)
     assert allows_range(value, current, now) is (distance == 0)
+
+
+OLD_YEAR = b"Sunday, 06-Nov-94 08:49:37 GMT"
+
+
+@pytest.mark.parametrize(
+    ("fields", "modified", "expected"),
+    [
+        pytest.param({}, NOW - 1, False, id="a file of the second before"),
+        pytest.param({}, NOW, True, id="a file of this second"),
+        pytest.param({}, NOW + 1, True, id="a file of the future"),
+        pytest.param({}, None, False, id="no validators"),
+        pytest.param({b"if-modified-since": OLD_YEAR}, 0, True, id="two-digit year"),
+        pytest.param({b"if-unmodified-since": OLD_YEAR}, 0, True, id="in the other"),
+        pytest.param({b"if-range": OLD_YEAR}, 0, True, id="in If-Range"),
+        pytest.param({b"if-modified-since": http_date(0)}, 0, False, id="full year"),
+        pytest.param({b"if-range": b'"a-b"'}, 0, False, id="strong tag"),
+        pytest.param({b"if-range": b'W/"a-b"'}, 0, False, id="weak tag"),
+    ],
+)
+def test_time_matters_where_a_date_may_turn(
+    fields: dict[bytes, bytes], modified: int | None, expected: bool
+) -> None:
+    """Only a file that is too new, or a date without its century, is judged again."""
+    current = Validators(None, modified)
+
+    assert depends_on_time(fields, current, NOW) is expected
+
+
+@given(
+    st.sampled_from([b"if-modified-since", b"if-unmodified-since", b"if-range"]),
+    st.integers(0, 2**32).map(http_date),
+    st.integers(2, 2**32),
+    *[st.integers(0, 2**32)] * 2,
+)
+@settings(deadline=None)
+def test_what_is_decided_for_good_stays(
+    name: bytes, date: bytes, modified: int, now: int, later: int
+) -> None:
+    """Unless time matters, the verdict is the same at any later time."""
+    current = Validators(EntityTag(b'"ours"'), modified)
+    fields = {name: date}
+
+    if not depends_on_time(fields, current, now):
+        assert evaluate(fields, current, now) == evaluate(fields, current, now + later)
+        assert allows_range(date, current, now) == allows_range(
+            date, current, now + later
+        )

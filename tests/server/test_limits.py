@@ -141,6 +141,24 @@ print(raise_descriptor_limit(3))
     assert _run(code) == "3"
 
 
+@pytest.mark.parametrize(
+    ("hard", "connections", "expected"),
+    [(2000, 100, 512), (300, 100, 36), (264, 100, 0), (264, 200, 0)],
+    ids=["plenty", "some left", "none left", "too few already"],
+)
+def test_kept_files_get_what_connections_leave(
+    hard: int, connections: int, expected: int
+) -> None:
+    """No connection is refused for the sake of a file that is kept open."""
+    code = f"""
+import resource
+from sendfile_server.server.limits import kept_files
+resource.setrlimit(resource.RLIMIT_NOFILE, ({hard}, {hard}))
+print(kept_files({connections}))
+"""
+    assert _run(code) == str(expected)
+
+
 def _write(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)

@@ -1,0 +1,310 @@
+"""Work that is remembered: heads that were parsed, and answers that were planned.
+
+The pipeline's stages are functions of (head, file state), so their results hold
+for as long as the file does. A head is taken apart into its request line and its
+tail; the tail, reduced to the lines that can matter, is a `Kind` of request, and a
+kind remembers an `Answer` for each request line:
+
+    data ──split, reduce──► kind, line ──look up──► answer ──look at the file──► wire
+
+Rules of this file:
+
+1. Nothing enters that the gate and h11 have not accepted, both as it came and in
+   its reduced form, with the same result.
+2. An answer is used only if one look at its path shows the state that it was made
+   from, within the freshness.
+3. What is kept is bounded in bytes: in two generations, of which the older one is
+   forgotten as a whole.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sendfile_server.errors import ProtocolError
+from sendfile_server.protocol.gate import Gate
+from sendfile_server.protocol.parser import parse_head
+from sendfile_server.protocol.reduction import (
+    cut_holes,
+    parse_request_line,
+    reduce_tail,
+    room_for_lines,
+    split_head,
+)
+from sendfile_server.resource.files import Evidence
+from sendfile_server.resource.resolver import Resolver
+from sendfile_server.response.heads import Plan, restamp
+from sendfile_server.semantics.ranges import Span
+from sendfile_server.semantics.requests import Request
+
+# Whoever frames a message by more than its head, or asks for more than an answer.
+_NEVER_REMEMBERED = (
+    b"content-length",
+    b"transfer-encoding",
+    b"upgrade",
+    b"expect",
+)
+# A name that nobody asked for lately may have left the kernel's cache of names;
+# then the pool looks for it.
+_MAX_REST_S = 60
+# What objects and tables take beside their bytes, measured with 100,000 answers.
+_ANSWER_OVERHEAD = 600
+_KIND_OVERHEAD = 1500
+_LOOK_EACH_TIME = -1
+
+
+@dataclass(slots=True)
+class Answer:
+    """A response as it was sent, but for its Date."""
+
+    wire: bytes
+    """The head with this second's Date, and the body unless it is *span*."""
+    status: int
+    body_size: int
+    evidence: Evidence
+    span: Span | None = None
+    """What of the file follows the wire."""
+    tick: int = _LOOK_EACH_TIME
+    """The wall second in which the wire can leave as it is."""
+    checked: int = 0
+    """When the evidence was last seen to hold."""
+
+
+class Kind:
+    """What requests with the same reduced tail have in common."""
+
+    __slots__ = ("answers", "fields", "is_forgotten", "keeps_alive", "old", "room")
+
+    def __init__(
+        self, fields: Mapping[bytes, bytes], room: int, *, keeps_alive: bool
+    ) -> None:
+        self.fields = fields
+        self.keeps_alive = keeps_alive
+        self.room = room
+        """How many dropped lines a head of this kind may have."""
+        self.answers: dict[bytes, Answer] = {}
+        """By request line."""
+        self.old: dict[bytes, Answer] = {}
+        self.is_forgotten = False
+
+    def request(self, line: bytes) -> Request | None:
+        """Return the request that *line* begins, or None if it must be parsed."""
+        parts = parse_request_line(line)
+        if parts is None:
+            return None
+        method, target = parts
+        return Request(
+            method, target, self.fields, False, self.keeps_alive, has_body=False
+        )
+
+    def forget(self) -> None:
+        """Let go of all answers, for good: someone may still hold the kind."""
+        self.is_forgotten = True
+        self.answers, self.old = {}, {}
+
+
+NO_KIND = Kind({}, 0, keeps_alive=False)
+"""Has no answers and gets none."""
+NO_KIND.forget()
+
+
+class Memory:
+    """The kinds and answers of one worker; used on the loop only."""
+
+    def __init__(self, resolver: Resolver, capacity: int, freshness: int) -> None:
+        """Keep about *capacity* bytes; look at files after *freshness* seconds."""
+        self._resolver = resolver
+        self._capacity = capacity
+        self._freshness = freshness
+        self._young: dict[bytes, Kind] = {}
+        self._old: dict[bytes, Kind] = {}
+        # The latest answer to each line: kinds that get the same share it.
+        self._shared: dict[bytes, Answer] = {}
+        self._size = 0
+        self.now = 0
+        """The wall second, moved on by `tick`."""
+
+    def tick(self, now: int) -> None:
+        """Let *now* be the wall second."""
+        if now < self.now:
+            self.forget()  # what was found in a future that is no more
+        self.now = now
+
+    def forget(self) -> None:
+        """Let go of everything."""
+        self._turn()
+        self._turn()
+
+    def close(self) -> None:
+        """Let go of everything and keep nothing more."""
+        self._capacity = 0
+        self.forget()
+
+    def recognize(self, head: bytes) -> tuple[Kind, bytes, bytes] | None:
+        """Return the kind, the request line and the tail of *head*, if it is known.
+
+        *head* may be anything that was received.
+        """
+        parts = split_head(head)
+        if parts is None:
+            return None
+        line, tail = parts
+        reduced, dropped = reduce_tail(tail)
+        kind = self._find(reduced)
+        if kind is None or dropped > kind.room:
+            return None
+        return kind, line, tail
+
+    def recall(self, kind: Kind, line: bytes) -> Answer | None:
+        """Return the answer of *kind* to *line* if it holds, ready to be sent."""
+        answer = kind.answers.get(line)
+        if answer is None:
+            answer = kind.old.get(line)
+            if answer is None:
+                return None
+            self._enter(kind, line, answer)
+        if answer.tick == self.now:
+            return answer
+        if not self._refresh(answer):
+            kind.answers.pop(line, None)
+            kind.old.pop(line, None)
+            return None
+        return answer
+
+    def learn(self, head: bytes, request: Request) -> None:
+        """Remember the kind of *request*, which *head* was parsed to."""
+        parts = split_head(head)
+        if parts is None or not self._capacity or not _is_rememberable(request):
+            return
+        reduced, _ = reduce_tail(parts[1])
+        holes = cut_holes(reduced)
+        if holes:
+            shape, values = holes
+            fields = {k: v for k, v in request.fields.items() if k not in values}
+            self._learn_kind(shape, fields, keeps_alive=request.keeps_alive)
+        else:
+            self._learn_kind(reduced, request.fields, keeps_alive=request.keeps_alive)
+
+    def remember(
+        self, kind: Kind, line: bytes, head: bytes, plan: Plan, evidence: Evidence
+    ) -> None:
+        """Remember that requests of *kind* with *line* get *plan*.
+
+        *head* is its head, now, and *evidence* what it rests on.
+        """
+        answer = _as_answer(head, plan, evidence)
+        if answer is None or kind.is_forgotten:
+            return
+        answer.checked = self.now
+        self._make_current(answer)
+        known = self._shared.get(line)
+        if known and known.evidence == answer.evidence:
+            self._refresh(known)
+            if known.wire == answer.wire:
+                answer = known
+        self._enter(kind, line, answer)
+
+    def _refresh(self, answer: Answer) -> bool:
+        """Make *answer* right for this second, or return False."""
+        now, rest = self.now, self.now - answer.checked
+        if rest > _MAX_REST_S:
+            return False
+        if rest >= self._freshness:
+            if not self._resolver.still_holds(answer.evidence, now):
+                return False
+            answer.checked = now
+        answer.wire = restamp(answer.wire, now)
+        self._make_current(answer)
+        return True
+
+    def _make_current(self, answer: Answer) -> None:
+        if self._freshness and answer.span is None:
+            answer.tick = self.now
+
+    def _find(self, reduced: bytes) -> Kind | None:
+        kind = self._young.get(reduced)
+        if kind:
+            return kind
+        kind = self._old.get(reduced)
+        if kind:
+            self._keep(reduced, kind)
+            return kind
+        holes = cut_holes(reduced)
+        if holes is None:
+            return None
+        shape, values = holes
+        base = self._find(shape)
+        if base is None or not base.fields.keys().isdisjoint(values):
+            return None
+        kind = Kind(
+            {**base.fields, **values},
+            room_for_lines(reduced),
+            keeps_alive=base.keeps_alive,
+        )
+        if b"range" in values:
+            kind.is_forgotten = True  # every range may be another
+        else:
+            self._keep(reduced, kind)
+        return kind
+
+    def _learn_kind(
+        self, reduced: bytes, fields: Mapping[bytes, bytes], *, keeps_alive: bool
+    ) -> None:
+        gate = Gate()
+        gate.feed(b"GET / HTTP/1.1" + reduced)
+        try:
+            head = gate.take_head()
+            request = parse_head(head) if head else None
+        except ProtocolError:
+            return
+        if request and request.fields == fields and request.keeps_alive is keeps_alive:
+            room = room_for_lines(reduced)
+            self._keep(reduced, Kind(fields, room, keeps_alive=keeps_alive))
+
+    def _keep(self, reduced: bytes, kind: Kind) -> None:
+        self._young[reduced] = kind
+        self._account(len(reduced) + _KIND_OVERHEAD)
+
+    def _enter(self, kind: Kind, line: bytes, answer: Answer) -> None:
+        is_shared = self._shared.get(line) is answer
+        self._account(
+            len(line) + _ANSWER_OVERHEAD + (0 if is_shared else len(answer.wire))
+        )
+        if not kind.is_forgotten:  # by making room
+            kind.answers[line] = self._shared[line] = answer
+
+    def _account(self, size: int) -> None:
+        self._size += size
+        if self._size > self._capacity // 2:
+            self._turn()
+            self._size = size
+
+    def _turn(self) -> None:
+        """Let the young be the old, and forget what was old."""
+        young = set(map(id, self._young.values()))
+        for kind in self._old.values():
+            if id(kind) not in young:
+                kind.forget()
+        for kind in self._young.values():
+            kind.old, kind.answers = kind.answers, {}
+        self._young, self._old = {}, self._young
+        self._shared = {}
+        self._size = 0
+
+
+def _as_answer(head: bytes, plan: Plan, evidence: Evidence) -> Answer | None:
+    """Return what is to be remembered of *plan*; None if it is of several spans."""
+    size = plan.body_size
+    if len(plan.body) == 1 and isinstance(plan.body[0], Span):
+        return Answer(head, plan.status, size, evidence, plan.body[0])
+    pieces = [part for part in plan.body if isinstance(part, bytes)]
+    if len(pieces) < len(plan.body):
+        return None
+    return Answer(b"".join((head, *pieces)), plan.status, size, evidence)
+
+
+def _is_rememberable(request: Request) -> bool:
+    return (
+        not request.is_http_1_0
+        and request.method in (b"GET", b"HEAD")
+        and not any(name in request.fields for name in _NEVER_REMEMBERED)
+    )
