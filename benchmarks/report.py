@@ -1,0 +1,200 @@
+"""The tables, made from raw results and nothing else.
+
+A text that shows them holds a pair of markers, and what is between them is made
+here; a test sees to it that it is up to date.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from benchmarks.peers import PEERS
+from benchmarks.ratios import estimate
+from benchmarks.results import Result
+from benchmarks.scenarios import SCENARIOS
+from benchmarks.scenarios.model import CPU, Target
+from benchmarks.sessions import title
+from benchmarks.verdicts import Verdict, judge
+
+TOP = Path(__file__).parents[1]
+
+BEGIN = "<!-- benchmarks: begin -->"
+END = "<!-- benchmarks: end -->"
+
+MEASURES = {
+    CPU: "CPU",
+    "requests_per_s": "throughput",
+    "p99_ms": "p99",
+    "rss_mib": "MiB of memory",
+}
+"""What a reader calls a measure; others keep their name."""
+
+_COLUMNS = (
+    (CPU, "CPU µs", "{:.2f}"),
+    ("user_us_per_request", "user µs", "{:.2f}"),
+    ("system_us_per_request", "system µs", "{:.2f}"),
+    ("requests_per_s", "requests/s", "{:,.0f}"),
+    ("p50_ms", "p50 ms", "{:.2f}"),
+    ("p99_ms", "p99 ms", "{:.2f}"),
+    ("p99_9_ms", "p99.9 ms", "{:.2f}"),
+    ("server_share", "server's core", "{:.0%}"),
+    ("client_share", "client's core", "{:.0%}"),
+    ("rss_mib", "RSS MiB", "{:.0f}"),
+)
+_SHOWN = {measure for measure, _, _ in _COLUMNS} | {"requests", "bytes", "pss_mib"}
+_CHARTS = {
+    "cpu": "CPU time per request of each server",
+    "targets": "What was measured over what was aimed for",
+    "python-peers": "CPU time per request of servers in or for Python",
+}
+
+
+def verdicts(
+    results: Mapping[str, Result],
+) -> Iterator[tuple[str, Target, Verdict | None]]:
+    """Yield the name and the targets of each scenario that was measured.
+
+    A verdict is None if a server was missing.
+    """
+    for name, scenario in SCENARIOS.items():
+        if name in results:
+            for target in scenario.targets:
+                yield name, target, judge(target, results[name])
+
+
+def summary_table(results: Mapping[str, Result]) -> str:
+    """Return one row for each target: what was claimed, and what was measured."""
+    rows = [
+        "| scenario | target | measured [95 % interval] | |",
+        "|---|---|---|---|",
+    ]
+    shown = ""
+    for name, target, verdict in verdicts(results):
+        what = "" if name == shown else f"**{name}**: {SCENARIOS[name].what}"
+        shown = name
+        measured = "not measured | " if verdict is None else _measured(verdict)
+        rows.append(f"| {what} | {describe(target)} | {measured} |")
+    return "\n".join(rows)
+
+
+def describe(target: Target) -> str:
+    """Return what a target claims, in words."""
+    measure = MEASURES.get(target.measure, target.measure)
+    aim = " (aim)" if target.is_aim else ""
+    # What is before a comma is the server, after it its settings.
+    firsts = (title(name).partition(",")[0] for name in target.against)
+    names = list(dict.fromkeys(firsts))
+    best = " or ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
+    if target.figure is None:
+        if target.is_inverse:
+            return f"{measure}, {best} over ours"
+        if target.of.startswith("ours") and best == PEERS["ours"].title:
+            return f"{measure} of the same server twice: the noise"
+        return f"{measure}, ours over {best}"
+    bound = "at least" if target.is_at_least else "at most"
+    if not target.against:
+        return f"{bound} {target.figure:g} {measure}{aim}"
+    if target.is_inverse:
+        return f"{bound} {target.figure:g} × less {measure} than {best}{aim}"
+    return f"{bound} {target.figure:g} × the {measure} of {best}{aim}"
+
+
+def detail_tables(results: Mapping[str, Result]) -> str:
+    """Return a table for each scenario: the medians of every server."""
+    parts = []
+    for name, scenario in SCENARIOS.items():
+        if name in results:
+            parts += [f"### {name}: {scenario.what}", _detail_table(results[name])]
+    return "\n\n".join(parts)
+
+
+def environment_lines(results: Mapping[str, Result]) -> str:
+    """Return a line for each environment in which something was measured."""
+    lines = {
+        "{cpu}, {cpus} CPUs, {memory_mib} MiB, Linux {kernel}, Python {python};"
+        " {day}, commit {short}".format(
+            **each.environment,
+            day=each.environment["date"][:10],
+            short=each.environment["commit"][:12],
+        )
+        for each in results.values()
+    }
+    return "\n".join(f"- {line}" for line in sorted(lines))
+
+
+def readme_block(results: Mapping[str, Result]) -> str:
+    """Return what the README of the project shows."""
+    if not results:
+        return ""
+    chart = f"![{_CHARTS['cpu']}](benchmarks/charts/cpu.svg)"
+    return f"{chart}\n\n{summary_table(results)}"
+
+
+def details_block(results: Mapping[str, Result]) -> str:
+    """Return what the README of the benchmarks shows."""
+    if not results:
+        return ""
+    charts = "\n\n".join(f"![{alt}](charts/{n}.svg)" for n, alt in _CHARTS.items())
+    return "\n\n".join(
+        (
+            f"Measured on:\n\n{environment_lines(results)}",
+            summary_table(results),
+            charts,
+            detail_tables(results),
+        )
+    )
+
+
+BLOCKS = {
+    TOP / "README.md": readme_block,
+    TOP / "benchmarks" / "README.md": details_block,
+}
+"""The texts that show results, and what each shows."""
+
+
+def insert_block(text: str, block: str) -> str:
+    """Return *text* with *block* between its markers, if it has any."""
+    between = f"\n\n{block}\n\n" if block else "\n"
+    pattern = re.compile(f"(?<={re.escape(BEGIN)}).*?(?={re.escape(END)})", re.DOTALL)
+    return pattern.sub(lambda _: between, text)
+
+
+def update_texts(results: Mapping[str, Result]) -> list[Path]:
+    """Bring every text up to date, and return those that changed."""
+    changed = []
+    for path, make in BLOCKS.items():
+        text = path.read_text()
+        new = insert_block(text, make(results))
+        if new != text:
+            path.write_text(new)
+            changed.append(path)
+    return changed
+
+
+def _measured(verdict: Verdict) -> str:
+    # The best of several is named, so that a reader can look it up.
+    is_chosen = len(verdict.target.against) > 1 and verdict.peer
+    by = f" ({title(verdict.peer)})" if is_chosen and verdict.peer else ""
+    return f"{verdict.value}{by} | {verdict.outcome.value}"
+
+
+def _detail_table(result: Result) -> str:
+    columns = [
+        (measure, heading, form)
+        for measure, heading, form in _COLUMNS
+        if any(result.series(server, measure) for server in result.servers)
+    ]
+    # What only one kind of scenario measures is shown under its own name.
+    first = next(iter(result.rounds[0].values()))
+    columns += [(name, name, "{:.2f}") for name in first if name not in _SHOWN]
+    rows = [
+        f"| server | {' | '.join(heading for _, heading, _ in columns)} |",
+        f"|---|{'---:|' * len(columns)}",
+    ]
+    for server, about in result.servers.items():
+        cells = []
+        for measure, _, form in columns:
+            values = result.series(server, measure)
+            cells.append(form.format(estimate(values).median) if values else "")
+        rows.append(f"| {about['title']} {about['version']} | {' | '.join(cells)} |")
+    return "\n".join(rows)

@@ -1,0 +1,1 @@
+-- The same request all the time: wrk's own, made of its URL and headers.

@@ -1,0 +1,86 @@
+from pathlib import Path
+
+import pytest
+
+from benchmarks.report import BEGIN, BLOCKS, END, describe, insert_block, summary_table
+from benchmarks.results import FOLDER, Result, newest
+from benchmarks.scenarios import SCENARIOS
+from benchmarks.scenarios.model import CPU, Target
+
+COMMITTED = newest(FOLDER)
+
+
+@pytest.mark.parametrize("path", BLOCKS, ids=lambda path: path.parent.name)
+def test_text_shows_the_committed_results(path: Path) -> None:
+    """What is between the markers is what the raw results give."""
+    text = path.read_text()
+
+    assert insert_block(text, BLOCKS[path](COMMITTED)) == text
+
+
+def test_block_is_put_between_the_markers() -> None:
+    """What is around the markers stays, and doing it twice changes nothing."""
+    text = f"before\n{BEGIN}\nold\n{END}\nafter\n"
+    once = insert_block(text, r"new \1")
+
+    assert once == f"before\n{BEGIN}\n\nnew \\1\n\n{END}\nafter\n"
+    assert insert_block(once, r"new \1") == once
+
+
+def test_text_without_markers_stays() -> None:
+    """Nothing is inserted unasked."""
+    assert insert_block("text", "block") == "text"
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        (
+            Target(figure=1.0, against=("nginx", "nginx-copy", "lighttpd", "h2o")),
+            "at most 1 × the CPU of nginx, lighttpd or h2o",
+        ),
+        (
+            Target(figure=1.0, against=("nginx",), is_aim=True),
+            "at most 1 × the CPU of nginx (aim)",
+        ),
+        (
+            Target(
+                figure=1.0,
+                against=("nginx",),
+                measure="requests_per_s",
+                is_at_least=True,
+            ),
+            "at least 1 × the throughput of nginx",
+        ),
+        (
+            Target(figure=25, against=("aiohttp",), is_at_least=True, is_inverse=True),
+            "at least 25 × less CPU than aiohttp",
+        ),
+        (Target(figure=296, measure="rss_mib"), "at most 296 MiB of memory"),
+        (
+            Target(figure=None, of="ours-again", against=("ours",)),
+            "CPU of the same server twice: the noise",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_target_is_described_in_words(target: Target, words: str) -> None:
+    """A reader sees what is claimed, of what, and against whom."""
+    assert describe(target) == words
+
+
+def test_table_says_what_was_not_measured() -> None:
+    """A target whose peer was missing is in the table, without a verdict."""
+    rounds = [
+        {"ours": {CPU: 1.0}, "ours-again": {CPU: 1.0}, "floor-send": {CPU: 1.0}}
+    ] * 9
+    measured = Result(
+        "hot-1k", quotable=True, settings={}, environment={}, servers={}, rounds=rounds
+    )
+
+    rows = summary_table({"hot-1k": measured}).splitlines()[2:]
+
+    assert len(rows) == len(SCENARIOS["hot-1k"].targets)
+    assert "not measured" in rows[0]
+    assert "| 1.00 [1.00, 1.00] | reached |" in rows[1]
+    assert "| 1.00 [1.00, 1.00] | — |" in rows[2]
