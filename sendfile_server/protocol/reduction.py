@@ -11,10 +11,10 @@ stays, is not found, and is parsed. A line is cut out only if h11 would accept i
 import re
 
 from sendfile_server.protocol.gate import MAX_HEAD, MAX_LINES, MAX_REQUEST_LINE
+from sendfile_server.semantics.ranges import Positions
 from sendfile_server.semantics.requests import KEPT_FIELDS
 
-HOLES = (b"range", b"if-none-match", b"if-modified-since", b"if-range")
-"""Fields whose values are cut out of a tail, to be judged by their own grammars."""
+_HOLES = (b"if-none-match", b"if-modified-since", b"if-range")
 
 # The first letters of the kept names come first: most other names have others.
 _KEPT = b"|".join(sorted(KEPT_FIELDS))
@@ -31,7 +31,13 @@ _DROPPED_LINE = re.compile(
 )
 _HOLE_LINE = re.compile(
     rb"\r\n(?i:(%s)):[\t ]*+([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)[\t ]*+%s"
-    % (b"|".join(HOLES), _LINE_GOES_ON)
+    % (b"|".join(_HOLES), _LINE_GOES_ON)
+)
+# Not after the empty line, which would make it a line of the next message. (To
+# look behind first would make the search three times as slow.)
+_RANGE_LINE = re.compile(
+    rb"\r\n(?<!\n\r\n)(?i:range):[\t ]*+bytes=([0-9]{0,18})-([0-9]{0,18})[\t ]*+"
+    + _LINE_GOES_ON
 )
 _REQUEST_LINE = re.compile(rb"(GET|HEAD) ([\x21-\x7e]+) HTTP/1\.1")
 
@@ -54,13 +60,33 @@ def reduce_tail(tail: bytes) -> tuple[bytes, int]:
 
 
 def room_for_lines(reduced: bytes) -> int:
-    """Return how many dropped lines a head may have had beside those left."""
+    """Return how many dropped lines a head may have had beside those left.
+
+    One place is kept for its range.
+    """
     # The line ends of the request line and of the empty line count as in the gate.
-    return MAX_LINES + 1 - reduced.count(b"\r\n")
+    return MAX_LINES - reduced.count(b"\r\n")
+
+
+def cut_range(head: bytes) -> tuple[bytes, Positions] | None:
+    """Return *head* without its one range, and the positions of that.
+
+    None if there is no range of this plain form. *head* may be anything, but is
+    one whole head if what is left of it is.
+    """
+    match = _RANGE_LINE.search(head)
+    if match is None or len(head) > MAX_HEAD:
+        return None
+    first, last = match.groups()
+    if not (first or last):
+        return None
+    start, stop = match.span()
+    positions = (int(first) if first else None, int(last) if last else None)
+    return head[:start] + head[stop:], positions
 
 
 def cut_holes(reduced: bytes) -> tuple[bytes, dict[bytes, bytes]] | None:
-    """Return a reduced tail without its holes, and their values by field name.
+    """Return a reduced tail without its conditions, and their values by field name.
 
     None if there is none, or one twice.
     """

@@ -54,17 +54,19 @@ class OpenFile:
 
     descriptor: Descriptor
     representation: Representation
-    evidence: Evidence
+    path: bytes
+    """Relative to the root."""
+    identity: Identity
+    """The state in which it was opened."""
     is_remote: bool
     """Whether any call on it may wait for a network."""
     proven: dict[int, int] = field(default_factory=dict, compare=False)
     """Which windows were seen to be in memory, and in which wall second."""
 
     @property
-    def identity(self) -> Identity:
-        """The state in which it was opened."""
-        assert self.evidence.identity is not None, "an open file is there"
-        return self.evidence.identity
+    def evidence(self) -> Evidence:
+        """What tells whether it would be found again."""
+        return Evidence(self.path, self.identity)
 
 
 def is_unchanged(file: OpenFile) -> bool:

@@ -142,7 +142,8 @@ class Resolver:
         media_type = media_type_of(name, self._media_types)
         representation = Representation(state.st_size, state.st_mtime_ns, media_type)
         is_remote = self._root.is_remote
-        file = OpenFile(descriptor, representation, evidence, is_remote)
+        identity = identity_of(state)
+        file = OpenFile(descriptor, representation, path, identity, is_remote)
         return Found(file, evidence)
 
     def _explain_denied(self, target: Target) -> Redirect | Refusal:

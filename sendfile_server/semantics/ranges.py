@@ -7,6 +7,12 @@ the protocol exist only in this file.
 import re
 from dataclasses import dataclass
 
+Positions = tuple[int | None, int | None]
+"""The first and the last position of one range, as it is asked for.
+
+One may be missing: the last is that of the file, or the last *n* bytes are meant.
+"""
+
 MAX_RANGES = 100
 """A request for more ranges than this is answered with the whole file."""
 
@@ -62,6 +68,12 @@ def parse_ranges(value: bytes, size: int) -> tuple[Span, ...] | None:
         if start < min(stop, size):
             spans.append(Span(start, min(stop, size)))
     return _merge(spans)
+
+
+def format_range(positions: Positions) -> bytes:
+    """Return the Range value that asks for *positions*."""
+    ends = [b"" if end is None else b"%d" % end for end in positions]
+    return b"bytes=" + b"-".join(ends)
 
 
 def format_content_range(span: Span, size: int) -> bytes:

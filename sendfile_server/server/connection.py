@@ -22,19 +22,21 @@ from sendfile_server.errors import (
 )
 from sendfile_server.protocol.gate import Gate
 from sendfile_server.protocol.parser import parse_head
+from sendfile_server.protocol.reduction import cut_range
 from sendfile_server.resource.files import OpenFile, is_unchanged
 from sendfile_server.response.heads import Plan, format_head
 from sendfile_server.response.refusals import plan_refusal
-from sendfile_server.semantics.ranges import Span
+from sendfile_server.semantics.ranges import Positions, Span
 from sendfile_server.semantics.requests import Request
 from sendfile_server.server.access_log import Record
 from sendfile_server.server.delivery import LOOP_QUANTUM, Delivery
 from sendfile_server.server.farewell import Farewell
+from sendfile_server.server.parts import cut_part, remember_whole
 from sendfile_server.server.remembered import NO_KIND, Answer, Kind
 from sendfile_server.server.reply import Reply
 from sendfile_server.server.responder import Responder
 from sendfile_server.server.service import Service
-from sendfile_server.transport.lingering import finish_sending
+from sendfile_server.transport.lingering import finish_sending, has_input
 from sendfile_server.transport.sendfile import send_at_once
 
 _log = logging.getLogger(__name__)
@@ -63,6 +65,7 @@ class Connection:
 
     __slots__ = (
         "_asked",
+        "_asks_parts",
         "_client",
         "_closed",
         "_delivery",
@@ -86,7 +89,7 @@ class Connection:
 
     def __init__(
         self,
-        client: socket.socket,
+        client: socket.SocketType,
         peer: bytes,
         service: Service,
         responder: Responder,
@@ -105,7 +108,7 @@ class Connection:
         self._is_reading = False
         self._farewell: Farewell | None = None
         # Of the last request that was recognized.
-        self._kind, self._tail = NO_KIND, b""
+        self._kind, self._tail, self._asks_parts = NO_KIND, b"", False
         # Of the request and response that are under way.
         self._asked: tuple[Kind, bytes] | None = None
         self._head = b""
@@ -213,34 +216,59 @@ class Connection:
         kind = self._kind
         answer = kind.answers.get(head.removesuffix(self._tail))
         if answer is None:
-            return self._recognize(head)
+            return self._recall_part(head) or self._recognize(head)
         if self._requests >= self._service.last_request:
             return False  # the last answer of a connection says so
         if answer.tick == self._service.memory.now and self._repeat(head, kind, answer):
             return True
-        return self._answer_known(head, kind, head.removesuffix(self._tail))
+        return self._answer_known(head, kind, head.removesuffix(self._tail), None)
 
     def _recognize(self, head: bytes) -> bool:
         """Answer *head*, whose parts may be known one by one."""
         known = self._service.memory.recognize(head)
         if known is None:
             return False
-        kind, line, tail = known
+        kind = known.kind
         if kind.keeps_alive:
             if self._requests >= self._service.last_request:
                 return False
-            self._kind, self._tail = kind, tail
-        return self._answer_known(head, kind, line)
+            self._kind, self._tail = kind, known.tail
+            self._asks_parts = known.part is not None
+        return self._answer_known(head, kind, known.line, known.part)
 
-    def _answer_known(self, head: bytes, kind: Kind, line: bytes) -> bool:
-        answer = self._service.memory.recall(kind, line)
+    def _recall_part(self, head: bytes) -> bool:
+        """Answer *head* if it asks for a part, as the request before did."""
+        cut = cut_range(head) if self._asks_parts else None
+        if cut is None:
+            return False
+        rest, part = cut
+        kind, line = self._kind, rest.removesuffix(self._tail)
+        answer = kind.answers.get(line)
+        service = self._service
+        if (
+            answer is None
+            or answer.tick != service.memory.now
+            or self._requests >= service.last_request
+        ):
+            return False
+        answer = cut_part(service, kind, line, answer, part)
+        return answer is not None and self._repeat(head, kind, answer)
+
+    def _answer_known(
+        self, head: bytes, kind: Kind, line: bytes, part: Positions | None
+    ) -> bool:
+        service = self._service
+        answer = service.memory.recall(kind, line)
+        if part:
+            whole = answer or remember_whole(service, kind, line)
+            answer = whole and cut_part(service, kind, line, whole, part)
         if answer and self._repeat(head, kind, answer):
             return True
-        request = kind.request(line)
+        request = kind.request(line, part)
         if request is None:
             return False
         self._requests += 1
-        self._head, self._asked = head, (kind, line)
+        self._head, self._asked = head, None if part else (kind, line)
         self._answer(request)
         return True
 
@@ -270,7 +298,7 @@ class Connection:
         if kind.keeps_alive:
             self.deadline = service.clock.idle_deadline
         else:
-            self._linger()
+            self._part()
         return True
 
     def _send_at_once(self, wire: bytes, file: OpenFile, span: Span) -> int:
@@ -445,6 +473,13 @@ class Connection:
             delivery.give_up()
         else:
             self._set_deadline(timeout)
+
+    def _part(self) -> None:
+        """Close as the client asked; at once, unless it sent more all the same."""
+        if self._gate or has_input(self._client):
+            self._linger()
+        else:
+            self.close()
 
     def _linger(self) -> None:
         if self._has_ended or not finish_sending(self._client):

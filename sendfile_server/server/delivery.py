@@ -57,7 +57,7 @@ class Delivery:
 
     def __init__(
         self,
-        client: socket.socket,
+        client: socket.SocketType,
         chunks: Iterable[bytes | Span],
         file: OpenFile | None,
         service: Service,

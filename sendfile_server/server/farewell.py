@@ -20,7 +20,7 @@ class Farewell:
 
     __slots__ = ("_client", "_discarded", "_end")
 
-    def __init__(self, client: socket.socket, elapsed: int) -> None:
+    def __init__(self, client: socket.SocketType, elapsed: int) -> None:
         """Begin at *elapsed* seconds."""
         self._client = client
         self._discarded = 0

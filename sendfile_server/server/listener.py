@@ -50,6 +50,9 @@ class Listener:
     ) -> None:
         """Prepare; *opened* and *closed* are told of each connection."""
         self._socket = sock
+        # As plain numbers, which take no time to convert.
+        self._kind = int(sock.family), int(sock.type), sock.proto
+        self._is_tcp = sock.family != socket.AF_UNIX
         self._service = service
         self._responder = Responder(service, pool)
         self._opened = opened
@@ -80,7 +83,9 @@ class Listener:
     def _accept(self) -> bool:
         """Take one connection; False if there is none."""
         try:
-            client, address = self._socket.accept()
+            # What `accept` of the standard library calls: its wrapping in a class
+            # costs as much as the system call.
+            number, address = self._socket._accept()  # type: ignore[attr-defined]  # noqa: SLF001
         except BlockingIOError:
             return False  # another worker was faster
         except OSError as error:
@@ -91,9 +96,9 @@ class Listener:
             self._pause_exhausted(error)
             return False
         self._is_exhausted = False
+        client = socket.SocketType(*self._kind, number)
         client.setblocking(False)
-        is_tcp = client.family != socket.AF_UNIX
-        peer = address[0].encode() if is_tcp else b"unix:"
+        peer = address[0].encode() if self._is_tcp else b"unix:"
         connection = Connection(
             client, peer, self._service, self._responder, self._closed
         )

@@ -20,12 +20,14 @@ Rules of this file:
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sendfile_server.errors import ProtocolError
 from sendfile_server.protocol.gate import Gate
 from sendfile_server.protocol.parser import parse_head
 from sendfile_server.protocol.reduction import (
     cut_holes,
+    cut_range,
     parse_request_line,
     reduce_tail,
     room_for_lines,
@@ -34,7 +36,7 @@ from sendfile_server.protocol.reduction import (
 from sendfile_server.resource.files import Evidence, OpenFile
 from sendfile_server.resource.resolver import Resolver
 from sendfile_server.response.heads import restamp
-from sendfile_server.semantics.ranges import Span
+from sendfile_server.semantics.ranges import Positions, Span, format_range
 from sendfile_server.semantics.requests import Request
 from sendfile_server.server.reply import Reply
 
@@ -77,6 +79,26 @@ class Answer:
     """The wall second in which the wire can leave as it is."""
     checked: int = 0
     """When the evidence was last seen to hold."""
+    part_head: bytes = b""
+    """The head of a part of the span, with %d for length, first and last position."""
+    part_tick: int = _LOOK_EACH_TIME
+    """The wall second in which that head can leave as it is."""
+
+    @property
+    def is_at_hand(self) -> bool:
+        """Tell whether all of it is in memory, or in a file that is still open."""
+        return self.span is None or self.file() is not None
+
+
+class Known(NamedTuple):
+    """What a head consists of, all of it known."""
+
+    kind: "Kind"
+    line: bytes
+    tail: bytes
+    """Without the range."""
+    part: Positions | None
+    """What of the file is asked for; None is all."""
 
 
 class Kind:
@@ -96,15 +118,19 @@ class Kind:
         self.old: dict[bytes, Answer] = {}
         self.is_forgotten = False
 
-    def request(self, line: bytes) -> Request | None:
+    def request(self, line: bytes, part: Positions | None) -> Request | None:
         """Return the request that *line* begins, or None if it must be parsed."""
         parts = parse_request_line(line)
         if parts is None:
             return None
         method, target = parts
-        return Request(
-            method, target, self.fields, False, self.keeps_alive, has_body=False
-        )
+        fields = {**self.fields, b"range": format_range(part)} if part else self.fields
+        return Request(method, target, fields, False, self.keeps_alive, has_body=False)
+
+    @property
+    def connection(self) -> bytes:
+        """The value of Connection in answers, or nothing."""
+        return b"" if self.keeps_alive else b"close"
 
     def forget(self) -> None:
         """Let go of all answers, for good: someone may still hold the kind."""
@@ -149,11 +175,19 @@ class Memory:
         self._capacity = 0
         self.forget()
 
-    def recognize(self, head: bytes) -> tuple[Kind, bytes, bytes] | None:
-        """Return the kind, the request line and the tail of *head*, if it is known.
+    def recognize(self, head: bytes) -> Known | None:
+        """Return what *head* consists of, if all of it is known.
 
         *head* may be anything that was received.
         """
+        known = self._recognize(head)
+        if known:
+            return Known(*known, None)
+        cut = cut_range(head)
+        known = self._recognize(cut[0]) if cut else None
+        return Known(*known, cut[1]) if cut and known else None
+
+    def _recognize(self, head: bytes) -> tuple[Kind, bytes, bytes] | None:
         parts = split_head(head)
         if parts is None:
             return None
@@ -172,7 +206,7 @@ class Memory:
             if answer is None:
                 return None
             self._enter(kind, line, answer)
-        if answer.tick == self.now:
+        if answer.is_at_hand and answer.tick == self.now:
             return answer
         if not self._refresh(answer):
             kind.answers.pop(line, None)
@@ -182,17 +216,18 @@ class Memory:
 
     def learn(self, head: bytes, request: Request) -> None:
         """Remember the kind of *request*, which *head* was parsed to."""
-        parts = split_head(head)
-        if parts is None or not self._capacity or not _is_rememberable(request):
+        if not self._capacity or not _is_rememberable(request):
+            return
+        cut = cut_range(head)
+        parts = split_head(cut[0] if cut else head)
+        if parts is None:
             return
         reduced, _ = reduce_tail(parts[1])
-        holes = cut_holes(reduced)
-        if holes:
-            shape, values = holes
-            fields = {k: v for k, v in request.fields.items() if k not in values}
+        shape, values = cut_holes(reduced) or (reduced, {})
+        cut_out = {b"range", *values} if cut else values.keys()
+        fields = {k: v for k, v in request.fields.items() if k not in cut_out}
+        if b"range" not in fields:  # every such range may be another
             self._learn_kind(shape, fields, keeps_alive=request.keeps_alive)
-        else:
-            self._learn_kind(reduced, request.fields, keeps_alive=request.keeps_alive)
 
     def remember(self, kind: Kind, line: bytes, head: bytes, reply: Reply) -> None:
         """Remember that requests of *kind* with *line* get *reply*.
@@ -205,16 +240,19 @@ class Memory:
         answer.checked = self.now
         self._make_current(answer)
         known = self._shared.get(line)
-        if known and known.evidence == answer.evidence:
-            self._refresh(known)
-            if known.wire == answer.wire:
-                answer = known
+        if (
+            known
+            and known.evidence == answer.evidence
+            and self._refresh(known)
+            and known.wire == answer.wire
+        ):
+            answer = known
         self._enter(kind, line, answer)
 
     def _refresh(self, answer: Answer) -> bool:
         """Make *answer* right for this second, or return False."""
         now, rest = self.now, self.now - answer.checked
-        if rest > _MAX_REST_S:
+        if rest > _MAX_REST_S or not answer.is_at_hand:
             return False
         if rest >= self._freshness:
             if not self._resolver.still_holds(answer.evidence, now):
@@ -248,10 +286,7 @@ class Memory:
             room_for_lines(reduced),
             keeps_alive=base.keeps_alive,
         )
-        if b"range" in values:
-            kind.is_forgotten = True  # every range may be another
-        else:
-            self._keep(reduced, kind)
+        self._keep(reduced, kind)
         return kind
 
     def _learn_kind(

@@ -15,7 +15,7 @@ _INT = struct.Struct("i")
 _ABORT = struct.pack("ii", 1, 0)
 
 
-def finish_sending(client: socket.socket) -> bool:
+def finish_sending(client: socket.SocketType) -> bool:
     """Say that nothing more will come; False if the client is gone already."""
     try:
         client.shutdown(socket.SHUT_WR)
@@ -24,7 +24,12 @@ def finish_sending(client: socket.socket) -> bool:
     return True
 
 
-def discard(client: socket.socket) -> int | None:
+def has_input(client: socket.SocketType) -> bool:
+    """Tell whether there is anything that nobody has read (FIONREAD, tcp(7))."""
+    return any(fcntl.ioctl(client.fileno(), termios.FIONREAD, bytes(_INT.size)))
+
+
+def discard(client: socket.SocketType) -> int | None:
     """Throw away what has arrived and return its size; None at its end.
 
     0 means that nothing has arrived for now.
@@ -37,18 +42,18 @@ def discard(client: socket.socket) -> int | None:
         return None
 
 
-def abort(client: socket.socket) -> None:
+def abort(client: socket.SocketType) -> None:
     """Make the coming close a reset, which frees what is queued at once."""
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
 
 
-def deepen_queue(client: socket.socket, size: int) -> None:
+def deepen_queue(client: socket.SocketType, size: int) -> None:
     """Let the kernel take *size* bytes that are not on their way yet (tcp(7))."""
     if client.family != socket.AF_UNIX:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, size)
 
 
-def unacknowledged(client: socket.socket) -> int:
+def unacknowledged(client: socket.SocketType) -> int:
     """Count the bytes that the client has not taken yet (SIOCOUTQ, tcp(7))."""
     count = fcntl.ioctl(client.fileno(), termios.TIOCOUTQ, bytes(_INT.size))
     queued: int = _INT.unpack(count)[0]

@@ -41,7 +41,7 @@ class Ways:
 
 
 def send_at_once(
-    client: socket.socket, head: bytes, descriptor: int, span: Span, ways: Ways
+    client: socket.SocketType, head: bytes, descriptor: int, span: Span, ways: Ways
 ) -> int:
     """Send *head* and *span* of *descriptor*, as far as two calls bring it.
 
@@ -62,7 +62,7 @@ def send_at_once(
 
 
 def send_span(
-    client: socket.socket,
+    client: socket.SocketType,
     descriptor: int,
     span: tuple[int, int],
     limit: int,
@@ -100,7 +100,7 @@ def translate(error: OSError) -> ClientDisconnectedError | FileUnreadableError:
 
 
 def _copy_span(
-    client: socket.socket,
+    client: socket.SocketType,
     descriptor: int,
     span: tuple[int, int],
     count: int,

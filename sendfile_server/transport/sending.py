@@ -37,7 +37,7 @@ class Sending:
 
     def __init__(
         self,
-        client: socket.socket,
+        client: socket.SocketType,
         chunks: Iterable[bytes | Span],
         source: Source | None,
         ways: Ways,

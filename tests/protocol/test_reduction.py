@@ -11,11 +11,13 @@ from sendfile_server.protocol.gate import Gate
 from sendfile_server.protocol.parser import parse_head
 from sendfile_server.protocol.reduction import (
     cut_holes,
+    cut_range,
     parse_request_line,
     reduce_tail,
     room_for_lines,
     split_head,
 )
+from sendfile_server.semantics.ranges import Positions, format_range, parse_ranges
 from sendfile_server.semantics.requests import KEPT_FIELDS, Request
 
 HOST = b"\r\nHost: x"
@@ -86,10 +88,11 @@ def test_kept_lines_stay() -> None:
 
 
 def test_room_is_what_the_gate_leaves() -> None:
-    """As many lines may have been dropped as the gate would have let pass."""
+    """As many lines may have been dropped as the gate lets pass beside a range."""
     room = room_for_lines(HOST + END)
     for count, is_accepted in ((room, True), (room + 1, False)):
-        head = b"GET / HTTP/1.1" + HOST + b"\r\nA: b" * count + END
+        lines = b"\r\nRange: bytes=0-1" + b"\r\nA: b" * count
+        head = b"GET / HTTP/1.1" + HOST + lines + END
         assert (_request(head) is not None) is is_accepted
 
 
@@ -98,9 +101,7 @@ def test_room_is_what_the_gate_leaves() -> None:
     [
         pytest.param(HOST + END, None, id="none"),
         pytest.param(
-            HOST + b"\r\nRange: bytes=0-1" + END,
-            (HOST + END, {b"range": b"bytes=0-1"}),
-            id="range",
+            HOST + b"\r\nRange: bytes=0-1" + END, None, id="a range, cut elsewhere"
         ),
         pytest.param(
             b'\r\nif-none-match:\t"a", W/"b" \t' + HOST + END,
@@ -108,16 +109,16 @@ def test_room_is_what_the_gate_leaves() -> None:
             id="blanks around the value",
         ),
         pytest.param(
-            b'\r\nIf-Range: "a"\r\nRange: bytes=1-' + HOST + END,
-            (HOST + END, {b"if-range": b'"a"', b"range": b"bytes=1-"}),
+            b'\r\nIf-Range: "a"\r\nIf-None-Match: "b"' + HOST + END,
+            (HOST + END, {b"if-range": b'"a"', b"if-none-match": b'"b"'}),
             id="two",
         ),
         pytest.param(
-            b"\r\nRange: bytes=0-1\r\nRange: bytes=2-3" + HOST + END, None, id="twice"
+            b'\r\nIf-Range: "a"\r\nIf-Range: "b"' + HOST + END, None, id="twice"
         ),
-        pytest.param(HOST + b"\r\nRange:" + END, None, id="empty"),
-        pytest.param(HOST + b"\r\nRange: \xff" + END, None, id="not ASCII"),
-        pytest.param(HOST + b"\r\nRange: a\r\n b" + END, None, id="folded"),
+        pytest.param(HOST + b"\r\nIf-Range:" + END, None, id="empty"),
+        pytest.param(HOST + b"\r\nIf-Range: \xff" + END, None, id="not ASCII"),
+        pytest.param(HOST + b"\r\nIf-Range: a\r\n b" + END, None, id="folded"),
     ],
 )
 def test_holes_are_cut_out(
@@ -125,6 +126,45 @@ def test_holes_are_cut_out(
 ) -> None:
     """Values of one line of printable ASCII each, without the blanks around."""
     assert cut_holes(reduced) == expected
+
+
+@pytest.mark.parametrize(
+    ("lines", "left", "positions"),
+    [
+        pytest.param(b"\r\nRange: bytes=0-1", b"", (0, 1), id="first and last"),
+        pytest.param(b"\r\nrANGE:bytes=7-", b"", (7, None), id="to the end"),
+        pytest.param(b"\r\nRange: \tbytes=-3 \t", b"", (None, 3), id="last bytes"),
+        pytest.param(b"\r\nRange: bytes=007-3", b"", (7, 3), id="backwards"),
+        pytest.param(
+            *(b"\r\nRange: bytes=0-1\r\nRange: bytes=2-3",),
+            *(b"\r\nRange: bytes=2-3", (0, 1)),
+            id="only the first of two",
+        ),
+        pytest.param(b"", b"", None, id="none"),
+        pytest.param(b"\r\nRange: bytes=-", b"", None, id="no number"),
+        pytest.param(b"\r\nRange: bytes=0-1,3-4", b"", None, id="several"),
+        pytest.param(b"\r\nRange: bytes=0 -1", b"", None, id="blank"),
+        pytest.param(b"\r\nRange: Bytes=0-1", b"", None, id="unit in capitals"),
+        pytest.param(b"\r\nRange: lines=0-1", b"", None, id="another unit"),
+        pytest.param(b"\r\nRange : bytes=0-1", b"", None, id="blank before colon"),
+        pytest.param(b"\r\nRange: bytes=0-1\r\n 2", b"", None, id="folded"),
+        pytest.param(END + b"Range: bytes=0-1", b"", None, id="in the next message"),
+        pytest.param(
+            b"\r\nRange: bytes=0-1\r\nA: " + b"b" * 16335, b"", None, id="too large"
+        ),
+        pytest.param(
+            b"\r\nRange: bytes=0-" + b"9" * 18, b"", (0, 10**18 - 1), id="18 digits"
+        ),
+        pytest.param(b"\r\nRange: bytes=0-" + b"9" * 19, b"", None, id="19 digits"),
+    ],
+)
+def test_one_plain_range_is_cut_out(
+    lines: bytes, left: bytes, positions: Positions | None
+) -> None:
+    """A line of its own within the head, whose numbers fit a file; else none."""
+    head = b"GET / HTTP/1.1" + lines + HOST + END
+    expected = positions and (b"GET / HTTP/1.1" + left + HOST + END, positions)
+    assert cut_range(head) == expected
 
 
 @pytest.mark.parametrize(
@@ -220,6 +260,23 @@ def test_holes_put_back_are_the_same_request(head: bytes) -> None:
         assert request is not None
         assert request.fields == {**base.fields, **values}
         assert request.keeps_alive == base.keeps_alive
+
+
+@given(heads())
+@example(b"GET / HTTP/1.1\r\nHost: x\r\nRange: bytes=0-1\r\nRange: a\r\n\r\n")
+@example(b"GET / HTTP/1.1\r\nHost: x\r\n\r\nRange: bytes=0-1\r\nA: b\r\n\r\n")
+def test_range_put_back_is_the_same_request(head: bytes) -> None:
+    """If a head without its range is accepted, the range completes its fields."""
+    cut = cut_range(head)
+    base = _request(cut[0]) if cut and split_head(cut[0]) else None
+    if cut is None or base is None or b"range" in base.fields:
+        return
+    request = _request(head)
+    assert request is not None
+    asked = parse_ranges(request.fields[b"range"], 10)
+    assert parse_ranges(format_range(cut[1]), 10) == asked
+    assert {**request.fields, b"range": b""} == {**base.fields, b"range": b""}
+    assert request.keeps_alive == base.keeps_alive
 
 
 def _request(head: bytes) -> Request | None:

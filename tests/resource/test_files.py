@@ -9,7 +9,6 @@ import pytest
 
 from sendfile_server.resource.files import (
     Descriptor,
-    Evidence,
     OpenFile,
     identity_of,
     read,
@@ -83,5 +82,5 @@ def _open(path: Path, content: bytes) -> OpenFile:
     descriptor = Descriptor(os.open(path, os.O_RDONLY))
     state = os.fstat(descriptor.number)
     representation = Representation(state.st_size, state.st_mtime_ns, b"text/plain")
-    evidence = Evidence(b"file", identity_of(state))
-    return OpenFile(descriptor, representation, evidence, is_remote=False)
+    identity = identity_of(state)
+    return OpenFile(descriptor, representation, b"file", identity, is_remote=False)

@@ -11,7 +11,6 @@ import pytest
 from running import wait_until
 from sendfile_server.resource.files import (
     Descriptor,
-    Evidence,
     OpenFile,
     identity_of,
     read,
@@ -193,8 +192,10 @@ def test_capacity_of_none_remembers_nothing(untold: OpenFile) -> None:
 def _open(descriptor: int, *, is_remote: bool = False) -> OpenFile:
     state = os.fstat(descriptor)
     representation = Representation(state.st_size, state.st_mtime_ns, b"text/plain")
-    evidence = Evidence(b"file", identity_of(state))
-    return OpenFile(Descriptor(descriptor), representation, evidence, is_remote)
+    identity = identity_of(state)
+    return OpenFile(
+        Descriptor(descriptor), representation, b"file", identity, is_remote
+    )
 
 
 def _wait_until_cold(file: OpenFile, is_told: Callable[[], bool]) -> None:

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from sendfile_server.semantics.ranges import (
     MAX_RANGES,
+    Positions,
     Span,
     format_content_range,
+    format_range,
     format_unsatisfied_range,
     parse_ranges,
 )
@@ -218,3 +220,12 @@ def test_any_bytes_are_ignored_or_stay_inside_the_file(value: bytes, size: int) 
         parse_ranges(b"bytes=" + value, size) or parse_ranges(value, size) or ()
     ):
         assert 0 <= each.start < each.stop <= size
+
+
+@pytest.mark.parametrize(
+    ("positions", "expected"),
+    [((0, 9), b"bytes=0-9"), ((7, None), b"bytes=7-"), ((None, 3), b"bytes=-3")],
+)
+def test_positions_are_asked_for(positions: Positions, expected: bytes) -> None:
+    """As a client would, with either end left out."""
+    assert format_range(positions) == expected
