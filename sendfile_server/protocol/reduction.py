@@ -9,63 +9,82 @@ stays, is not found, and is parsed. A line is cut out only if h11 would accept i
 """
 
 import re
+from itertools import groupby
 
 from sendfile_server.protocol.gate import MAX_HEAD, MAX_LINES, MAX_REQUEST_LINE
 from sendfile_server.semantics.ranges import Positions
 from sendfile_server.semantics.requests import KEPT_FIELDS
 
 _HOLES = (b"if-none-match", b"if-modified-since", b"if-range")
+# More are in no head of a browser; whatever has more is parsed.
+_MOST_KEPT_LINES = 7
 
-# The first letters of the kept names come first: most other names have others.
-_KEPT = b"|".join(sorted(KEPT_FIELDS))
-_INITIALS = bytes(
-    {ord(c) for name in KEPT_FIELDS for c in (name[:1], name[:1].upper())}
-)
-_TOKEN = rb"[-!#$%&'*+.^_`|~0-9A-Za-z]++"
-_VALUE = rb"[\t\x20-\x7e\x80-\xff]*+"
-# Neither what is folded nor the empty line at the end.
-_LINE_GOES_ON = rb"(?=\r\n[^\t ])"
-_DROPPED_LINE = re.compile(
-    rb"\r\n(?:(?![%s])|(?!(?i:%s):))%s:%s%s"
-    % (_INITIALS, _KEPT, _TOKEN, _VALUE, _LINE_GOES_ON)
-)
+_REQUEST_LINE = rb"(?:GET|HEAD) [\x21-\x7e]++ HTTP/1\.1"
+_NAME = rb"[-!#$%&'*+.^_`|~0-9A-Za-z]++"
+# Whatever is no line end; `_TEXT` is what it may be, looked at in one go.
+_VALUE = rb"[^\r]*+"
+_TEXT = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
+# What is left of a head without its text. The gate lets one more pass; that may be
+# the line of a range, which was cut out.
+_LINE_ENDS = frozenset(b"\r\n" * count for count in range(MAX_LINES + 1))
+
+
+def _compile_head() -> re.Pattern[bytes]:
+    """Return what matches a whole head; its groups are all that is left of it.
+
+    As every repetition is possessive, each byte is looked at once or twice.
+    """
+    # By initials, because most names that aren't kept differ in those.
+    by_initial = [
+        (initial, b"|".join(name[1:] for name in names))
+        for initial, names in groupby(sorted(KEPT_FIELDS), lambda name: name[:1])
+    ]
+    kept = b"|".join(
+        b"[%s%s](?i:%s)" % (each.upper(), each, rests) for each, rests in by_initial
+    )
+    initials = b"".join(each.upper() + each for each, _ in by_initial)
+    dropped_line = rb"\r\n(?:(?![%s])|(?!(?:%s):))%s:%s" % (
+        *(initials, kept),
+        *(_NAME, _VALUE),
+    )
+    line = rb"\r\n%s:%s" % (_NAME, _VALUE)
+    # After dropped lines, the next is kept; if there is one.
+    lines = b""
+    for _ in range(_MOST_KEPT_LINES):
+        lines = b"(?:(%s)(?:%s)*+%s)?+" % (line, dropped_line, lines)
+    return re.compile(
+        b"(%s)(?:%s)*+%s(\r\n\r\n)" % (_REQUEST_LINE, dropped_line, lines)
+    )
+
+
+_HEAD = _compile_head()
 _HOLE_LINE = re.compile(
-    rb"\r\n(?i:(%s)):[\t ]*+([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)[\t ]*+%s"
-    % (b"|".join(_HOLES), _LINE_GOES_ON)
+    rb"\r\n(?i:(%s)):[\t ]*+([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)[\t ]*+(?=\r\n)"
+    % b"|".join(_HOLES)
 )
-# Not after the empty line, which would make it a line of the next message. (To
-# look behind first would make the search three times as slow.)
+# Neither folded, nor after the empty line, which would make it a line of the next
+# message. (To look behind first would make the search three times as slow.)
 _RANGE_LINE = re.compile(
     rb"\r\n(?<!\n\r\n)(?i:range):[\t ]*+bytes=([0-9]{0,18})-([0-9]{0,18})[\t ]*+"
-    + _LINE_GOES_ON
+    rb"(?=\r\n[^\t ])"
 )
-_REQUEST_LINE = re.compile(rb"(GET|HEAD) ([\x21-\x7e]+) HTTP/1\.1")
+_METHOD_AND_TARGET = re.compile(rb"(GET|HEAD) ([\x21-\x7e]+) HTTP/1\.1")
 
 
-def split_head(data: bytes) -> tuple[bytes, bytes] | None:
-    """Return the request line and the rest, if *data* is one whole head.
+def reduce_head(data: bytes) -> tuple[bytes, bytes] | None:
+    """Return the request line and the reduced tail of *data*, if it is one head.
 
-    The rest is the tail: it begins with the line end of the request line and
-    ends with the empty line.
+    The tail is what follows the request line, from its line end to the empty line;
+    reduced, without the lines that change no answer. None as well if h11 would not
+    accept a line, or if no request like this is ever remembered.
     """
-    if data.find(b"\r\n\r\n") != len(data) - 4 or not 4 <= len(data) <= MAX_HEAD:
+    if len(data) > MAX_HEAD:
         return None
-    end = data.find(b"\r\n")
-    return (data[:end], data[end:]) if end <= MAX_REQUEST_LINE else None
-
-
-def reduce_tail(tail: bytes) -> tuple[bytes, int]:
-    """Return *tail* without the lines that change no answer, and their number."""
-    return _DROPPED_LINE.subn(b"", tail)
-
-
-def room_for_lines(reduced: bytes) -> int:
-    """Return how many dropped lines a head may have had beside those left.
-
-    One place is kept for its range.
-    """
-    # The line ends of the request line and of the empty line count as in the gate.
-    return MAX_LINES - reduced.count(b"\r\n")
+    match = _HEAD.fullmatch(data)
+    if match is None or data.translate(None, _TEXT) not in _LINE_ENDS:
+        return None
+    left = match.groups(b"")
+    return left[0], b"".join(left[1:])
 
 
 def cut_range(head: bytes) -> tuple[bytes, Positions] | None:
@@ -99,5 +118,5 @@ def cut_holes(reduced: bytes) -> tuple[bytes, dict[bytes, bytes]] | None:
 
 def parse_request_line(line: bytes) -> tuple[bytes, bytes] | None:
     """Return method and target of a GET or HEAD in HTTP/1.1, or None."""
-    match = _REQUEST_LINE.fullmatch(line)
-    return (match[1], match[2]) if match else None
+    match = _METHOD_AND_TARGET.fullmatch(line)
+    return (match[1], match[2]) if match and len(line) <= MAX_REQUEST_LINE else None

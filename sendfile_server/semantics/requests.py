@@ -17,10 +17,6 @@ KEPT_FIELDS = frozenset(
         b"if-modified-since",
         b"if-unmodified-since",
         b"if-range",
-        b"accept-encoding",
-        b"accept",
-        b"authorization",
-        b"origin",
     )
 )
 """Names of the fields that `Request` exposes, in lower case.

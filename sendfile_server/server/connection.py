@@ -31,7 +31,7 @@ from sendfile_server.semantics.requests import Request
 from sendfile_server.server.access_log import Record
 from sendfile_server.server.delivery import LOOP_QUANTUM, Delivery
 from sendfile_server.server.farewell import Farewell
-from sendfile_server.server.parts import cut_part, remember_whole
+from sendfile_server.server.parts import cut_part
 from sendfile_server.server.remembered import NO_KIND, Answer, Kind
 from sendfile_server.server.reply import Reply
 from sendfile_server.server.responder import Responder
@@ -212,56 +212,22 @@ class Connection:
 
         It may be anything that was received.
         """
-        # Most often the tail is that of the request before, and the line is known.
-        kind = self._kind
-        answer = kind.answers.get(head.removesuffix(self._tail))
-        if answer is None:
-            return self._recall_part(head) or self._recognize(head)
-        if self._requests >= self._service.last_request:
+        service = self._service
+        if self._requests >= service.last_request:
             return False  # the last answer of a connection says so
-        if answer.tick == self._service.memory.now and self._repeat(head, kind, answer):
-            return True
-        return self._answer_known(head, kind, head.removesuffix(self._tail), None)
-
-    def _recognize(self, head: bytes) -> bool:
-        """Answer *head*, whose parts may be known one by one."""
-        known = self._service.memory.recognize(head)
-        if known is None:
-            return False
-        kind = known.kind
-        if kind.keeps_alive:
-            if self._requests >= self._service.last_request:
+        # Most often the tail is that of the request before, and the line is known.
+        kind, line, part = self._kind, head.removesuffix(self._tail), None
+        answer = None if line is head else kind.answers.get(line)
+        if answer is None:
+            known = self._recognize(head)
+            if known is None:
                 return False
-            self._kind, self._tail = kind, known.tail
-            self._asks_parts = known.part is not None
-        return self._answer_known(head, kind, known.line, known.part)
-
-    def _recall_part(self, head: bytes) -> bool:
-        """Answer *head* if it asks for a part, as the request before did."""
-        cut = cut_range(head) if self._asks_parts else None
-        if cut is None:
-            return False
-        rest, part = cut
-        kind, line = self._kind, rest.removesuffix(self._tail)
-        answer = kind.answers.get(line)
-        service = self._service
-        if (
-            answer is None
-            or answer.tick != service.memory.now
-            or self._requests >= service.last_request
-        ):
-            return False
-        answer = cut_part(service, kind, line, answer, part)
-        return answer is not None and self._repeat(head, kind, answer)
-
-    def _answer_known(
-        self, head: bytes, kind: Kind, line: bytes, part: Positions | None
-    ) -> bool:
-        service = self._service
-        answer = service.memory.recall(kind, line)
+            kind, line, part = known
+            answer = kind.answers.get(line)
+        if answer is None or answer.tick != service.memory.now:
+            answer = service.memory.recall(kind, line)
         if part:
-            whole = answer or remember_whole(service, kind, line)
-            answer = whole and cut_part(service, kind, line, whole, part)
+            answer = cut_part(service, kind, line, answer, part)
         if answer and self._repeat(head, kind, answer):
             return True
         request = kind.request(line, part)
@@ -271,6 +237,29 @@ class Connection:
         self._head, self._asked = head, None if part else (kind, line)
         self._answer(request)
         return True
+
+    def _recognize(self, head: bytes) -> tuple[Kind, bytes, Positions | None] | None:
+        """Return the kind of *head*, its request line, and what part it asks for."""
+        cut = cut_range(head) if self._asks_parts else None
+        if cut:
+            line = cut[0].removesuffix(self._tail)
+            if line in self._kind.answers:
+                return self._kind, line, cut[1]
+        memory, whole, part = self._service.memory, head, None
+        known = memory.recognize(whole)
+        if known is None:
+            cut = cut or cut_range(head)
+            if cut is None:
+                return None
+            whole, part = cut
+            known = memory.recognize(whole)
+            if known is None:
+                return None
+        kind, line = known
+        if kind.keeps_alive:
+            self._kind, self._tail = kind, whole[len(line) :]
+            self._asks_parts = part is not None
+        return kind, line, part
 
     def _repeat(self, head: bytes, kind: Kind, answer: Answer) -> bool:
         """Send *answer* as it is remembered; False if its file is not at hand."""

@@ -4,6 +4,8 @@ What is remembered is the head that the planner gives a part, with its numbers c
 out. The rest is arithmetic and a read.
 """
 
+import os
+
 from sendfile_server.resource.files import OpenFile, is_unchanged
 from sendfile_server.response.heads import format_head
 from sendfile_server.response.plan import plan_response
@@ -19,45 +21,50 @@ _FIRST_BYTE: Positions = (0, 0)
 
 
 def cut_part(
-    service: Service, kind: Kind, line: bytes, whole: Answer, part: Positions
+    service: Service, kind: Kind, line: bytes, whole: Answer | None, part: Positions
 ) -> Answer | None:
-    """Return the answer that is *part* of *whole*, which *kind* gets to *line*.
+    """Return the answer that is *part* of what *kind* gets to *line*.
 
-    None if it is another answer, or if a disk would have to be waited for.
+    *whole* is what it gets, if that is remembered. None if the part's answer is
+    another, or if a disk would have to be waited for.
     """
-    file, span = whole.file(), whole.span
-    if (
-        file is None
-        or span is None
-        or whole.status != 200
-        or b"if-range" in kind.fields
-    ):
+    if whole is None or not whole.is_at_hand:
+        whole = _remember_whole(service, kind, line)
+    file = whole.file() if whole else None
+    if whole is None or whole.span is None or file is None:
         return None
-    positions = _locate(part, span.stop)
-    if positions is None:
-        return None
-    start, stop = positions
+    positions = _locate(part, whole.span.stop)
     now = service.memory.now
     if whole.part_tick != now:
-        request = kind.request(line, _FIRST_BYTE)
-        if request is None:
-            return None
-        plan = plan_response(request, file.representation, now)
-        whole.part_head = _cut_numbers(format_head(plan, now, kind.connection))
+        whole.part_head = _plan_part(kind, line, file, now)
         whole.part_tick = now
+    if positions is None or not whole.part_head:
+        return None
+    start, stop = positions
     size = stop - start
     wire = whole.part_head % (size, start, stop - 1)
     if size > SMALL_BODY:
         sizes = len(wire) + size, 206, size
         return Answer(wire, *sizes, whole.evidence, Span(start, stop), whole.file)
-    data = service.residency.try_read(file, start, stop)
-    if data is None or not is_unchanged(file):
+    if not service.residency.is_warm(file, start, stop, now):
         return None
-    wire += data
-    return Answer(wire, len(wire), 206, size, whole.evidence)
+    wire += os.pread(file.descriptor.number, size, start)
+    sizes = len(wire), 206, size
+    return Answer(wire, *sizes, whole.evidence) if is_unchanged(file) else None
 
 
-def remember_whole(service: Service, kind: Kind, line: bytes) -> Answer | None:
+def _plan_part(kind: Kind, line: bytes, file: OpenFile, now: int) -> bytes:
+    """Return the head of a part with %d for its numbers; empty if it gets none."""
+    request = kind.request(line, _FIRST_BYTE)
+    plan = plan_response(request, file.representation, now) if request else None
+    if plan is None or plan.status != 206:
+        return b""
+    head = format_head(plan, now, kind.connection).replace(b"%", b"%%")
+    head = head.replace(b"\r\nContent-Length: 1\r\n", b"\r\nContent-Length: %d\r\n")
+    return head.replace(b"bytes 0-0/", b"bytes %d-%d/")
+
+
+def _remember_whole(service: Service, kind: Kind, line: bytes) -> Answer | None:
     """Plan what *kind* would get to *line* without a range, for parts to be cut of it.
 
     Only for a big file that is found without waiting; else None.
@@ -85,10 +92,3 @@ def _locate(part: Positions, size: int) -> tuple[int, int] | None:
     else:
         start, stop = first, size if last is None else min(last + 1, size)
     return (start, stop) if start < stop else None
-
-
-def _cut_numbers(head: bytes) -> bytes:
-    """Return the head of the first byte with %d in the place of its numbers."""
-    head = head.replace(b"%", b"%%")
-    head = head.replace(b"\r\nContent-Length: 1\r\n", b"\r\nContent-Length: %d\r\n")
-    return head.replace(b"bytes 0-0/", b"bytes %d-%d/")

@@ -5,7 +5,7 @@ for as long as the file does. A head is taken apart into its request line and it
 tail; the tail, reduced to the lines that can matter, is a `Kind` of request, and a
 kind remembers an `Answer` for each request line:
 
-    data ──split, reduce──► kind, line ──look up──► answer ──look at the file──► wire
+    data ──reduce──► kind, line ──look up──► answer ──look at the file──► wire
 
 Rules of this file:
 
@@ -20,7 +20,6 @@ Rules of this file:
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from sendfile_server.errors import ProtocolError
 from sendfile_server.protocol.gate import Gate
@@ -29,9 +28,7 @@ from sendfile_server.protocol.reduction import (
     cut_holes,
     cut_range,
     parse_request_line,
-    reduce_tail,
-    room_for_lines,
-    split_head,
+    reduce_head,
 )
 from sendfile_server.resource.files import Evidence, OpenFile
 from sendfile_server.resource.resolver import Resolver
@@ -90,29 +87,14 @@ class Answer:
         return self.span is None or self.file() is not None
 
 
-class Known(NamedTuple):
-    """What a head consists of, all of it known."""
-
-    kind: "Kind"
-    line: bytes
-    tail: bytes
-    """Without the range."""
-    part: Positions | None
-    """What of the file is asked for; None is all."""
-
-
 class Kind:
     """What requests with the same reduced tail have in common."""
 
-    __slots__ = ("answers", "fields", "is_forgotten", "keeps_alive", "old", "room")
+    __slots__ = ("answers", "fields", "is_forgotten", "keeps_alive", "old")
 
-    def __init__(
-        self, fields: Mapping[bytes, bytes], room: int, *, keeps_alive: bool
-    ) -> None:
+    def __init__(self, fields: Mapping[bytes, bytes], *, keeps_alive: bool) -> None:
         self.fields = fields
         self.keeps_alive = keeps_alive
-        self.room = room
-        """How many dropped lines a head of this kind may have."""
         self.answers: dict[bytes, Answer] = {}
         """By request line."""
         self.old: dict[bytes, Answer] = {}
@@ -138,7 +120,7 @@ class Kind:
         self.answers, self.old = {}, {}
 
 
-NO_KIND = Kind({}, 0, keeps_alive=False)
+NO_KIND = Kind({}, keeps_alive=False)
 """Has no answers and gets none."""
 NO_KIND.forget()
 
@@ -175,28 +157,17 @@ class Memory:
         self._capacity = 0
         self.forget()
 
-    def recognize(self, head: bytes) -> Known | None:
-        """Return what *head* consists of, if all of it is known.
+    def recognize(self, head: bytes) -> tuple[Kind, bytes] | None:
+        """Return the kind and the request line of *head*, if its kind is known.
 
         *head* may be anything that was received.
         """
-        known = self._recognize(head)
-        if known:
-            return Known(*known, None)
-        cut = cut_range(head)
-        known = self._recognize(cut[0]) if cut else None
-        return Known(*known, cut[1]) if cut and known else None
-
-    def _recognize(self, head: bytes) -> tuple[Kind, bytes, bytes] | None:
-        parts = split_head(head)
-        if parts is None:
+        reduced = reduce_head(head)
+        if reduced is None:
             return None
-        line, tail = parts
-        reduced, dropped = reduce_tail(tail)
-        kind = self._find(reduced)
-        if kind is None or dropped > kind.room:
-            return None
-        return kind, line, tail
+        line, tail = reduced
+        kind = self._young.get(tail) or self._find(tail)
+        return (kind, line) if kind else None
 
     def recall(self, kind: Kind, line: bytes) -> Answer | None:
         """Return the answer of *kind* to *line* if it holds, ready to be sent."""
@@ -219,11 +190,11 @@ class Memory:
         if not self._capacity or not _is_rememberable(request):
             return
         cut = cut_range(head)
-        parts = split_head(cut[0] if cut else head)
-        if parts is None:
+        reduced = reduce_head(cut[0] if cut else head)
+        if reduced is None:
             return
-        reduced, _ = reduce_tail(parts[1])
-        shape, values = cut_holes(reduced) or (reduced, {})
+        _, tail = reduced
+        shape, values = cut_holes(tail) or (tail, {})
         cut_out = {b"range", *values} if cut else values.keys()
         fields = {k: v for k, v in request.fields.items() if k not in cut_out}
         if b"range" not in fields:  # every such range may be another
@@ -266,46 +237,41 @@ class Memory:
         if self._freshness:
             answer.tick = self.now
 
-    def _find(self, reduced: bytes) -> Kind | None:
-        kind = self._young.get(reduced)
+    def _find(self, tail: bytes) -> Kind | None:
+        kind = self._young.get(tail)
         if kind:
             return kind
-        kind = self._old.get(reduced)
+        kind = self._old.get(tail)
         if kind:
-            self._keep(reduced, kind)
+            self._keep(tail, kind)
             return kind
-        holes = cut_holes(reduced)
+        holes = cut_holes(tail)
         if holes is None:
             return None
         shape, values = holes
         base = self._find(shape)
         if base is None or not base.fields.keys().isdisjoint(values):
             return None
-        kind = Kind(
-            {**base.fields, **values},
-            room_for_lines(reduced),
-            keeps_alive=base.keeps_alive,
-        )
-        self._keep(reduced, kind)
+        kind = Kind({**base.fields, **values}, keeps_alive=base.keeps_alive)
+        self._keep(tail, kind)
         return kind
 
     def _learn_kind(
-        self, reduced: bytes, fields: Mapping[bytes, bytes], *, keeps_alive: bool
+        self, tail: bytes, fields: Mapping[bytes, bytes], *, keeps_alive: bool
     ) -> None:
         gate = Gate()
-        gate.feed(b"GET / HTTP/1.1" + reduced)
+        gate.feed(b"GET / HTTP/1.1" + tail)
         try:
             head = gate.take_head()
             request = parse_head(head) if head else None
         except ProtocolError:
             return
         if request and request.fields == fields and request.keeps_alive is keeps_alive:
-            room = room_for_lines(reduced)
-            self._keep(reduced, Kind(fields, room, keeps_alive=keeps_alive))
+            self._keep(tail, Kind(fields, keeps_alive=keeps_alive))
 
-    def _keep(self, reduced: bytes, kind: Kind) -> None:
-        self._young[reduced] = kind
-        self._account(len(reduced) + _KIND_OVERHEAD)
+    def _keep(self, tail: bytes, kind: Kind) -> None:
+        self._young[tail] = kind
+        self._account(len(tail) + _KIND_OVERHEAD)
 
     def _enter(self, kind: Kind, line: bytes, answer: Answer) -> None:
         is_shared = self._shared.get(line) is answer
