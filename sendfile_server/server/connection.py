@@ -28,7 +28,6 @@ from sendfile_server.response.heads import Plan, format_head
 from sendfile_server.response.refusals import plan_refusal
 from sendfile_server.semantics.ranges import Positions, Span
 from sendfile_server.semantics.requests import Request
-from sendfile_server.server.access_log import Record
 from sendfile_server.server.delivery import LOOP_QUANTUM, Delivery
 from sendfile_server.server.farewell import Farewell
 from sendfile_server.server.parts import cut_part
@@ -282,7 +281,7 @@ class Connection:
         if service.access_log:
             now = service.memory.now
             service.access_log.append(
-                Record(self._peer, now, head, answer.status, answer.body_size)
+                (self._peer, now, head, answer.status, answer.body_size)
             )
         if kind.keeps_alive:
             self.deadline = service.clock.idle_deadline
@@ -418,7 +417,7 @@ class Connection:
         if log and delivery:
             sent = max(0, delivery.sent - self._head_size)
             now = self._service.clock.now
-            log.append(Record(self._peer, now, self._head, self._status, sent))
+            log.append((self._peer, now, self._head, self._status, sent))
         self._delivery, self._asked, self._head = None, None, b""
 
     # Waiting and closing.

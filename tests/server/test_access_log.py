@@ -35,7 +35,7 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 
 def record(head: bytes = HEAD % b"") -> Record:
-    return Record(b"127.0.0.1", 1_000_000_000, head, 200, 10)
+    return b"127.0.0.1", 1_000_000_000, head, 200, 10
 
 
 def parse(line: str) -> dict[str, str]:
