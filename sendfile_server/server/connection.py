@@ -20,7 +20,7 @@ from sendfile_server.errors import (
     ProtocolError,
     TransferError,
 )
-from sendfile_server.protocol.gate import Gate
+from sendfile_server.protocol.gate import MAX_HEAD, Gate
 from sendfile_server.protocol.parser import parse_head
 from sendfile_server.protocol.reduction import cut_range
 from sendfile_server.resource.files import OpenFile, is_unchanged
@@ -215,7 +215,8 @@ class Connection:
         # Most often the tail is that of the request before, and the line is known.
         kind = self._kind
         answer = kind.answers.get(head.removesuffix(self._tail))
-        if answer is None:
+        # A line without its tail is no head yet; one with it may be too large.
+        if answer is None or not head.endswith(self._tail) or len(head) > MAX_HEAD:
             return self._recall_part(head) or self._recognize(head)
         if self._requests >= self._service.last_request:
             return False  # the last answer of a connection says so
