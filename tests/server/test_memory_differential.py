@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from running import Serve
+from sendfile_server.semantics.etags import derive_entity_tag
 from wire import converse
 
 CORPUS = Path(__file__).parents[1] / "protocol" / "corpus"
@@ -164,3 +167,182 @@ def test_odd_ones_are_answered_the_same(
                 servers.agree(piece)
             servers.agree(KNOWN, KNOWN, *pieces)
             servers.agree(*pieces, *pieces)
+
+
+def test_corpus_is_answered_the_same(
+    servers: Servers, subtests: pytest.Subtests
+) -> None:
+    """So are the raw requests that the parser is tested with, among known ones."""
+    for path in sorted(CORPUS.glob("*/*.http")):
+        with subtests.test(path.stem):
+            data = path.read_bytes()
+            servers.agree(data)
+            servers.agree(KNOWN, KNOWN, data, KNOWN)
+
+
+# What anyone may ask for.
+
+SIZES = (0, 10, 65536, BIG)
+TAGS = [derive_entity_tag(MTIME * 10**9, size).opaque for size in SIZES]
+DATES = [
+    b"Tue, 14 Nov 2023 22:13:20 GMT",
+    b"Tue, 14 Nov 2023 22:13:19 GMT",
+    b"Tue, 14 Nov 2023 22:13:21 GMT",
+    b"Tuesday, 14-Nov-23 22:13:20 GMT",
+    b"Tue Nov 14 22:13:20 2023",
+    b"Fri, 01 Jan 2100 00:00:00 GMT",
+    b"yesterday",
+]
+METHODS = st.sampled_from(
+    [b"GET"] * 12 + [b"HEAD"] * 4 + [b"POST", b"OPTIONS", b"get", b"BREW"]
+)
+TARGETS = st.sampled_from(
+    [
+        *[b"/small", b"/big.bin", b"/most.bin"] * 4,
+        *(b"/empty", b"/dir", b"/dir/", b"/dir/?a=b", b"/dir?a=b", b"/", b"/link"),
+        *(b"/missing", b"/missing/", b"/small/", b"/small/x", b"/out", b"/.hidden"),
+        *(b"/%73mall", b"/name%20%25", b"//small", b"/dir/..//small", b"/dir/%2e%2e/"),
+        *(b"/small?q=1", b"/small?q=2", b"http://localhost/small", b"http://other/"),
+        *(b"*", b"/%zz", b"/%00", b"/..", b"/\xff", b"/a b", b"/%2e%2e/secret"),
+    ]
+)
+VERSIONS = st.sampled_from([b"HTTP/1.1"] * 20 + [b"HTTP/1.0", b"HTTP/2.0", b"http/1.1"])
+POSITIONS = st.one_of(
+    st.sampled_from(
+        [b"", b"0", b"1", b"9", b"10", b"007", b"65535", b"65536", b"65537"]
+        + [b"%d" % (BIG + d) for d in (-1, 0, 1)]
+        + [b"9" * digits for digits in (17, 18, 19, 20, 5000)]
+    ),
+    st.integers(0, BIG + 9).map(lambda n: b"%d" % n),
+)
+RANGES = st.one_of(
+    st.builds(b"bytes=%b-%b".__mod__, st.tuples(POSITIONS, POSITIONS)),
+    st.lists(
+        st.builds(b"%b-%b".__mod__, st.tuples(POSITIONS, POSITIONS)),
+        min_size=2,
+        max_size=4,
+    ).map(lambda parts: b"bytes=" + b", ".join(parts)),
+    st.sampled_from([b"lines=0-1", b"Bytes=0-1", b"bytes=a-b", b"bytes=", b"0-1", b""]),
+)
+TAG_LISTS = st.one_of(
+    st.sampled_from([*TAGS, *(b"W/" + tag for tag in TAGS), b"*", b'"other"', b"odd"]),
+    st.lists(st.sampled_from([*TAGS, b'"a"', b'W/"b"', b""]), max_size=3).map(
+        b", ".join
+    ),
+)
+CONDITIONS = st.one_of(
+    st.tuples(st.sampled_from([b"If-None-Match", b"If-Match", b"If-Range"]), TAG_LISTS),
+    st.tuples(
+        st.sampled_from([b"If-Modified-Since", b"If-Unmodified-Since", b"If-Range"]),
+        st.sampled_from(DATES),
+    ),
+)
+FIELDS = st.sampled_from(
+    [
+        *(b"Cookie: a=b", b"Cookie: c=d", b"User-Agent: x", b"X-Empty:", b"Via:\tx \t"),
+        *(b"Accept: a", b"accept:b", b"Accept-Encoding: gzip", b"Authorization: x"),
+        *(b"Connection: keep-alive", b"Connection: Keep-Alive, x", b"Origin: null"),
+        *(b"Range: bytes=1-3", b"If-None-Match: *", b"X-Range: bytes=1-3"),
+    ]
+)
+ENDING = st.sampled_from(
+    [
+        *(b"Connection: close", b"connection: x, Close", b"Host: localhost", b"Host:"),
+        *(b"Content-Length: 0", b"Content-Length: 3", b"Content-Length: x"),
+        *(b"Transfer-Encoding: chunked", b"Expect: 100-continue", b"Expect: else"),
+        *(b"Upgrade: h2c", b"Bad Name: x", b"Cookie : a", b" folded: x", b"no colon"),
+        *(b"Cookie: a\0", b"Cookie: a\x7f", b"Cookie: a\xff", b"Cookie: a\nb"),
+    ]
+)
+
+
+def as_line(field: tuple[bytes, bytes]) -> bytes:
+    return b"%b: %b" % field
+
+
+ORDINARY = st.one_of(
+    FIELDS, CONDITIONS.map(as_line), RANGES.map(lambda value: b"Range: " + value)
+)
+
+
+@st.composite
+def heads(draw: st.DrawFn) -> bytes:
+    """Draw a head whose every part may be known from another one."""
+    lines = [b"Host: localhost", *draw(st.lists(ORDINARY, max_size=4))]
+    if draw(st.integers(0, 7)) == 0:
+        lines.append(draw(ENDING))
+    if draw(st.integers(0, 3)) == 0:
+        lines = draw(st.permutations(lines))
+    if draw(st.integers(0, 19)) == 0:
+        lines.remove(b"Host: localhost")
+    first = b" ".join((draw(METHODS), draw(TARGETS), draw(VERSIONS)))
+    return b"\r\n".join((first, *lines, b"", b""))
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    """Cut *data* at *places*, which count from its end if they are negative."""
+    ends = sorted({place % len(data) for place in places})
+    pairs = zip([0, *ends], [*ends, len(data)], strict=True)
+    return [data[start:stop] for start, stop in pairs if start < stop]
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> list[bytes]:
+    """Draw what is sent on one connection, in which everything comes twice."""
+    messages = draw(st.lists(heads(), min_size=1, max_size=4))
+    match draw(st.integers(0, 5)):
+        case 0:
+            return [b"".join(messages * 2)]
+        case 1:
+            data = b"".join(messages * 2)
+            starts = [0, *(m.start() for m in re.finditer(b"\r\n", data))]
+            nearby = st.sampled_from(starts).map(lambda n: n + draw(st.integers(-1, 4)))
+            return cut(data, draw(st.lists(nearby, max_size=4)))
+        case _:
+            return messages * 2
+
+
+def test_whatever_is_asked_is_answered_the_same(servers: Servers) -> None:
+    """In any order of any lines, one by one, together, or in pieces."""
+
+    @given(conversations())
+    @settings(max_examples=300, deadline=None)
+    def agree(pieces: list[bytes]) -> None:
+        servers.agree(*pieces)
+
+    agree()
+
+
+SPLINTERS = st.one_of(
+    st.binary(max_size=3),
+    st.sampled_from(
+        [
+            *(b"\r\n", b"\r\n\r\n", b"\n", b"\r", b" ", b"\t", b":", b"\0", b"\xff"),
+            *(b"GET ", b"GET / HTTP/1.1", b" HTTP/1.1", HOST, b"\r\nRange: bytes=0-0"),
+            *(b"\r\nContent-Length: 5", b"\r\n Folded", b"\r\nCookie: x", b"-", b","),
+        ]
+    ),
+)
+
+
+@st.composite
+def mutants(draw: st.DrawFn) -> tuple[bytes, bytes]:
+    """Draw a head, and the same with some bytes put in, taken out or replaced."""
+    original = mutant = draw(heads())
+    for _ in range(draw(st.integers(1, 3))):
+        start = draw(st.integers(0, len(mutant)))
+        stop = start + draw(st.sampled_from([0, 0, 0, 1, 1, 2, 4, 30]))
+        mutant = mutant[:start] + draw(SPLINTERS) + mutant[stop:]
+    return original, mutant
+
+
+def test_mutants_are_answered_the_same(servers: Servers) -> None:
+    """What is nearly a known head is taken for none, nor does it shift the next."""
+
+    @given(mutants())
+    @settings(max_examples=300, deadline=None)
+    def agree(pair: tuple[bytes, bytes]) -> None:
+        original, mutant = pair
+        servers.agree(original, original, mutant, original)
+
+    agree()
