@@ -300,7 +300,7 @@ def test_whatever_is_asked_is_answered_the_same(servers: Servers) -> None:
     """In any order of any lines, one by one, together, or in pieces."""
 
     @given(conversations())
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=200, deadline=None)
     def agree(pieces: list[bytes]) -> None:
         servers.agree(*pieces)
 
@@ -360,7 +360,7 @@ def test_mutants_are_answered_the_same(servers: Servers) -> None:
     """What is nearly a known head is taken for none, nor does it shift the next."""
 
     @given(mutants())
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=200, deadline=None)
     def agree(pair: tuple[bytes, bytes]) -> None:
         original, mutant = pair
         servers.agree(original, original, mutant, original)
