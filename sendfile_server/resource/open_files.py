@@ -54,7 +54,8 @@ class OpenFiles:
         if entry is None:
             return None
         if not 0 <= now - entry.checked < self._freshness:
-            if not self._resolver.still_holds(entry.file.evidence, now):
+            evidence = entry.file.evidence
+            if not self._resolver.still_holds(evidence, entry.checked, now):
                 del self._entries[target]
                 return None
             entry.checked = now

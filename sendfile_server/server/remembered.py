@@ -255,7 +255,7 @@ class Memory:
         if rest > _MAX_REST_S or not answer.is_at_hand:
             return False
         if rest >= self._freshness:
-            if not self._resolver.still_holds(answer.evidence, now):
+            if not self._resolver.still_holds(answer.evidence, answer.checked, now):
                 return False
             answer.checked = now
         answer.wire = restamp(answer.wire, now)
