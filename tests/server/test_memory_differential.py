@@ -6,6 +6,7 @@ Their wall clock is ahead, so that no file was changed a moment ago for them: of
 such a file nothing is remembered for long, and nothing would be compared.
 """
 
+import itertools
 import os
 import re
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from running import Serve, clock_ahead
+from running import Serve, clock_ahead, wait_until
 from sendfile_server.semantics.etags import derive_entity_tag
 from wire import converse
 
@@ -24,6 +25,7 @@ HOST = b"\r\nHost: localhost"
 END = b"\r\n\r\n"
 BIG = 200 * 1024
 MTIME = 1_700_000_000  # Tue, 14 Nov 2023 22:13:20 GMT
+TIME = re.compile(rb"\[[^]\n]*\]")
 DATE = re.compile(rb"\r\nDate: [^\r\n]{29}\r\n")
 
 
@@ -72,12 +74,18 @@ def tree(tmp_path: Path) -> Path:
 @pytest.fixture
 def servers(serve: Serve, tree: Path, tmp_path: Path) -> Servers:
     """Run the three of them."""
-    prefix = clock_ahead(tmp_path)
-    places = [str(tmp_path / name) for name in Servers._fields]
+    return start(serve, tree, tmp_path)
+
+
+def start(serve: Serve, tree: Path, folder: Path, *options: str) -> Servers:
+    """Run the three of them with sockets and logs in *folder*."""
+    prefix = clock_ahead(folder)
     kinds = (("--no-memory", "--freshness", "0"), ("--freshness", "0"), ())
-    for place, options in zip(places, kinds, strict=True):
+    places = [str(folder / name) for name in Servers._fields]
+    for place, kind in zip(places, kinds, strict=True):
         listen = ("--listen", f"unix:{place}", "--workers", "1")
-        serve(tree, *listen, *options, prefix=prefix)
+        log = ("--access-log", f"{place}.log")
+        serve(tree, *listen, *log, *kind, *options, prefix=prefix)
     return Servers(*places)
 
 
@@ -156,6 +164,33 @@ def test_odd_ones_are_answered_the_same(
                 servers.agree(piece)
             servers.agree(KNOWN, KNOWN, *pieces)
             servers.agree(*pieces, *pieces)
+
+
+def test_last_answer_of_a_connection_is_the_same(
+    serve: Serve, tree: Path, tmp_path: Path
+) -> None:
+    """Whatever is asked last, it is told of the close, and nothing comes after it."""
+    servers = start(serve, tree, tmp_path, "--keepalive-requests", "3")
+    big = head(b"GET /big.bin HTTP/1.1")
+    part = head(b"GET /big.bin HTTP/1.1", HOST + RANGE)
+    missing = head(b"GET /missing HTTP/1.1")
+    odd = head(lines=HOST + b"\r\nExpect: 100-continue")
+    for messages in itertools.product((KNOWN, big, part, missing, odd), repeat=3):
+        servers.agree(*messages, KNOWN, part)
+        servers.agree(b"".join(messages) + KNOWN)
+
+
+def test_log_is_the_same(servers: Servers) -> None:
+    """What is told of an answer is not told by whether it was remembered."""
+    for pieces in ODD.values():
+        servers.agree(*pieces, KNOWN, head(b"GET /big.bin HTTP/1.1", HOST + RANGE))
+    names = [f"{place}.log" for place in servers]
+
+    def have_all_told() -> bool:
+        logs = [TIME.sub(b"", Path(name).read_bytes()) for name in names]
+        return logs[0].count(b"\n") > 3 * len(ODD) and len(set(logs)) == 1
+
+    wait_until(have_all_told, "the same lines in all logs")
 
 
 def test_corpus_is_answered_the_same(
