@@ -175,6 +175,16 @@ def test_parts_and_wholes_take_turns(server: Server) -> None:
             assert bodies == [DATA[5:10], DATA, DATA[7:], b"234", DATA[-3:]]
 
 
+@pytest.mark.parametrize("part", ["5-9", "5-99999"], ids=["small", "large"])
+def test_date_of_a_part_moves_on(server: Server, part: str) -> None:
+    """Whoever asks for the same part all the time is told what time it is."""
+    with Client(server.port) as client:
+        first = ask(client, part).fields
+        wait_until(lambda: ask(client, part).fields != first, "the next second")
+        later = ask(client, part).fields
+    assert {name for name in first if first[name] != later[name]} == {"date"}
+
+
 def versions(path: Path) -> Iterator[bytes]:
     """Overwrite *path* in place with one version after another, and yield them."""
     for number in range(30):
@@ -188,9 +198,11 @@ def versions(path: Path) -> Iterator[bytes]:
 def test_changed_file_is_never_mixed(server: Server, site: Path) -> None:
     """After a change in place, no part is of the state before, nor has its tag."""
     tags = set()
+    parts = [("0-9", 10), ("100-99999", 99_900), ("-5", 5), ("-70000", 70_000)]
     with Client(server.port) as client:
-        for data in versions(site / "data.bin"):
-            for part, length in (("0-9", 10), ("100-99999", 99_900), ("-5", 5)):
+        for number, data in enumerate(versions(site / "data.bin")):
+            for turn in range(len(parts)):
+                part, length = parts[(number + turn) % len(parts)]
                 answer = ask(client, part)
                 assert answer.body == data[:length]
                 tags.add(answer.fields["etag"])

@@ -464,3 +464,16 @@ def test_forgotten_kind_gets_nothing_more(root: Path) -> None:
     assert not kept(first)
     assert mind.recall(first) is None
     assert mind.kind() is not first
+
+
+def test_kind_that_is_forgotten_to_make_room_gets_nothing(root: Path) -> None:
+    """Not even what room was made for."""
+    (root / "file").write_bytes(bytes(5000))
+    mind = make_mind(root, capacity=MIB)
+    kind = mind.kind()
+    for number in range(500):
+        mind.answer(kind, b"GET /file?%d HTTP/1.1" % number)
+        if kind.is_forgotten:
+            break
+    assert kind.is_forgotten
+    assert not kept(kind)
