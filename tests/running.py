@@ -77,3 +77,16 @@ def launch(log: Path, command: list[str]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stderr=stderr, env=environment
         )
+
+
+def clock_ahead(folder: Path) -> tuple[str, ...]:
+    """Return the prefix of a Python command whose wall clock is 10 seconds ahead.
+
+    To it, no file was changed just now. *folder* gets a file of its own for it.
+    """
+    ahead = folder / "clock-ahead"
+    ahead.mkdir()
+    (ahead / "sitecustomize.py").write_text(
+        "import time\nreal = time.time\ntime.time = lambda: real() + 10\n"
+    )
+    return ("env", f"PYTHONPATH={ahead}")

@@ -1,8 +1,15 @@
 """A raw HTTP client that knows only CRLF, Content-Length and end of stream."""
 
+import contextlib
+import os
+import select
 import socket
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
+
+from sendfile_server.transport.lingering import unacknowledged
 
 DEADLINE_S = 20.0
 
@@ -88,3 +95,38 @@ def fetch(place: int | str, target: str, *fields: str, method: str = "GET") -> R
     """Make one request on a connection of its own."""
     with Client(place) as client:
         return client.request(target, *fields, method=method)
+
+
+def converse(place: str, pieces: Iterable[bytes]) -> bytes:
+    """Send *pieces*, then the end, to a Unix socket, and return all that comes back.
+
+    Each piece waits until the server has read the one before it, so that no two
+    of them are ever received together.
+    """
+    received = bytearray()
+    with Client(place) as client:
+        sock = client.socket
+        with contextlib.suppress(ConnectionError):
+            for piece in pieces:
+                sock.sendall(piece)
+                received += _read_until_taken(sock)
+            sock.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(ConnectionResetError):
+            while data := sock.recv(1 << 20):
+                received += data
+    return bytes(received)
+
+
+def _read_until_taken(sock: socket.socket) -> bytes:
+    """Read what comes while the peer has not read all that was sent.
+
+    Of a Unix socket, bytes are unacknowledged until they are read.
+    """
+    received = bytearray()
+    end = time.monotonic() + DEADLINE_S
+    while unacknowledged(sock):
+        assert time.monotonic() < end, "the server does not read"
+        if select.select((sock,), (), (), 0)[0]:
+            received += sock.recv(1 << 20)
+        os.sched_yield()
+    return bytes(received)

@@ -40,7 +40,11 @@ class OpenFiles:
         self._entries: dict[bytes, _Entry] = {}
 
     def try_resolve(self, target: bytes, now: int) -> Found | None:
-        """Do as `Resolver.try_resolve`, but look for no file that is open here."""
+        """Do as `Resolver.try_resolve`, but look for no file that is open here.
+
+        What was not looked at in this second comes without evidence: who remembers
+        it would take it for new, and it would get twice as old as it may.
+        """
         found = self._recall(target, now)
         if found is None:
             found = self._resolver.try_resolve(target, now)
@@ -54,7 +58,8 @@ class OpenFiles:
         if entry is None:
             return None
         if not 0 <= now - entry.checked < self._freshness:
-            if not self._resolver.still_holds(entry.file.evidence, now):
+            evidence = entry.file.evidence
+            if not self._resolver.still_holds(evidence, entry.checked, now):
                 del self._entries[target]
                 return None
             entry.checked = now
@@ -64,7 +69,7 @@ class OpenFiles:
             del self._entries[target]
             return None
         entry.used = now
-        return entry.found
+        return entry.found if entry.checked == now else Found(entry.file)
 
     def _keep(self, target: bytes, found: Found, file: OpenFile, now: int) -> None:
         if file.representation.size < self._smallest or not self._capacity:

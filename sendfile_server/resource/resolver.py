@@ -83,11 +83,12 @@ class Resolver:
         except BlockingIOError:
             return None
 
-    def still_holds(self, evidence: Evidence, now: int) -> bool:
-        """Tell whether what was found by *evidence* would be found again at *now*.
+    def still_holds(self, evidence: Evidence, since: int, now: int) -> bool:
+        """Tell whether what *evidence* led to at *since* would be found at *now*.
 
         Asks stat(2), which waits for the disk if the name has left the kernel's
-        cache. Never true of a file that may change without its timestamps.
+        cache. Never true of a file that had changed just before *since*: it may
+        have changed once more, and no timestamp tells, however late one looks.
         """
         if self._root.is_remote:
             return False
@@ -98,7 +99,7 @@ class Resolver:
             return evidence.identity is None
         except OSError:
             return False
-        is_settled = state.st_ctime_ns <= now * 1_000_000_000 - _UNSETTLED_NS
+        is_settled = state.st_ctime_ns <= since * 1_000_000_000 - _UNSETTLED_NS
         return is_settled and identity_of(state) == evidence.identity
 
     def resolve(self, raw_target: bytes, now: int) -> Found:

@@ -20,7 +20,7 @@ from sendfile_server.errors import (
     ProtocolError,
     TransferError,
 )
-from sendfile_server.protocol.gate import Gate
+from sendfile_server.protocol.gate import MAX_HEAD, Gate
 from sendfile_server.protocol.parser import parse_head
 from sendfile_server.protocol.reduction import cut_range
 from sendfile_server.resource.files import OpenFile, is_unchanged
@@ -216,7 +216,9 @@ class Connection:
             return False  # the last answer of a connection says so
         # Most often the tail is that of the request before, and the line is known.
         kind, line, part = self._kind, head.removesuffix(self._tail), None
-        answer = None if line is head else kind.answers.get(line)
+        # A line without its tail is no head yet; one with it may be too large.
+        is_likely = len(line) < len(head) <= MAX_HEAD
+        answer = kind.answers.get(line) if is_likely else None
         if answer is None:
             known = self._recognize(head)
             if known is None:
@@ -244,20 +246,12 @@ class Connection:
             line = cut[0].removesuffix(self._tail)
             if line in self._kind.answers:
                 return self._kind, line, cut[1]
-        memory, whole, part = self._service.memory, head, None
-        known = memory.recognize(whole)
+        known = self._service.memory.recognize(head)
         if known is None:
-            cut = cut or cut_range(head)
-            if cut is None:
-                return None
-            whole, part = cut
-            known = memory.recognize(whole)
-            if known is None:
-                return None
-        kind, line = known
+            return None
+        kind, line, tail, part = known
         if kind.keeps_alive:
-            self._kind, self._tail = kind, whole[len(line) :]
-            self._asks_parts = part is not None
+            self._kind, self._tail, self._asks_parts = kind, tail, part is not None
         return kind, line, part
 
     def _repeat(self, head: bytes, kind: Kind, answer: Answer) -> bool:

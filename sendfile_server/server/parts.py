@@ -28,6 +28,8 @@ def cut_part(
     *whole* is what it gets, if that is remembered. None if the part's answer is
     another, or if a disk would have to be waited for.
     """
+    if b"if-range" in kind.fields:
+        return None  # whether it gets a part is not the same for all that get the whole
     if whole is None or not whole.is_at_hand:
         whole = _remember_whole(service, kind, line)
     file = whole.file() if whole else None

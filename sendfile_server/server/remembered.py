@@ -125,6 +125,13 @@ NO_KIND = Kind({}, keeps_alive=False)
 NO_KIND.forget()
 
 
+Known = tuple[Kind, bytes, bytes, Positions | None]
+"""The kind of a head, its request line, its tail, and what part it asks for.
+
+The tail is all after the request line, but for the line that asks for a part.
+"""
+
+
 class Memory:
     """The kinds and answers of one worker; used on the loop only."""
 
@@ -157,11 +164,19 @@ class Memory:
         self._capacity = 0
         self.forget()
 
-    def recognize(self, head: bytes) -> tuple[Kind, bytes] | None:
-        """Return the kind and the request line of *head*, if its kind is known.
+    def recognize(self, head: bytes) -> Known | None:
+        """Return what *head* consists of, if its kind is known.
 
         *head* may be anything that was received.
         """
+        known = self._recognize(head)
+        if known:
+            return *known, head[len(known[1]) :], None
+        cut = cut_range(head)
+        known = self._recognize(cut[0]) if cut else None
+        return (*known, cut[0][len(known[1]) :], cut[1]) if cut and known else None
+
+    def _recognize(self, head: bytes) -> tuple[Kind, bytes] | None:
         reduced = reduce_head(head)
         if reduced is None:
             return None
@@ -226,7 +241,7 @@ class Memory:
         if rest > _MAX_REST_S or not answer.is_at_hand:
             return False
         if rest >= self._freshness:
-            if not self._resolver.still_holds(answer.evidence, now):
+            if not self._resolver.still_holds(answer.evidence, answer.checked, now):
                 return False
             answer.checked = now
         answer.wire = restamp(answer.wire, now)

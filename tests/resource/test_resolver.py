@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -329,6 +330,93 @@ def test_trying_declines_what_was_never_looked_up(tree: Path) -> None:
     resolver = Resolver(Root(str(tree), 1), b"index.html", {})
     assert resolver.try_resolve(b"/never-looked-up", 0) is None
     assert resolver.resolve(b"/never-looked-up", 0).outcome == Refusal(404)
+
+
+# What was found, and is looked at again.
+
+LONG = 10  # seconds, in which everything settles
+
+
+def _now() -> int:
+    return int(time.time()) + LONG
+
+
+MISSING = (b"/missing", b"/missing/file", b"/empty-dir/", b"/file.txt/x", b"/dangling")
+
+
+@pytest.mark.parametrize("target", [*FOUND, *REDIRECTED, *MISSING])
+def test_what_was_found_holds_while_nothing_changes(
+    resolver: Resolver, target: bytes
+) -> None:
+    """A file, a redirect or nothing is found again by one look, however late."""
+    now = _now()
+    evidence = resolver.resolve(target, now).evidence
+    assert evidence
+    assert resolver.still_holds(evidence, now, now)
+    assert resolver.still_holds(evidence, now, now + LONG)
+
+
+@pytest.mark.parametrize("target", [b"/file.txt", b"/link", b"/missing", b"/dir"])
+def test_changed_file_holds_no_longer(
+    resolver: Resolver, tree: Path, target: bytes
+) -> None:
+    """A look at the path sees its replacement, and what appeared where nothing was."""
+    now = _now()
+    evidence = resolver.resolve(target, now).evidence
+    assert evidence
+    for name in ("file.txt", "missing", "dir"):
+        (tree / "new").mkdir()
+        if (tree / name).exists():
+            (tree / name).rename(tree / f"old-{name}")
+        (tree / "new").rename(tree / name)
+    assert not resolver.still_holds(evidence, now, now)
+    assert not resolver.still_holds(evidence, now, now + LONG)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "is_trusted"), [(-1, False), (0, False), (1, False), (3, True)]
+)
+def test_file_that_had_just_changed_never_holds(
+    resolver: Resolver, tree: Path, seconds: int, is_trusted: bool
+) -> None:
+    """It may have changed again with the same timestamp, however late one looks."""
+    since = int(os.stat(tree / "file.txt").st_ctime) + seconds
+    evidence = resolver.resolve(b"/file.txt", since).evidence
+    assert evidence
+    for now in (since, since + 2, since + LONG):
+        assert resolver.still_holds(evidence, since, now) is is_trusted
+
+
+def test_directory_that_may_not_be_searched_holds_nothing(
+    resolver: Resolver, tree: Path
+) -> None:
+    """What can't be looked at is found anew, or not."""
+    now = _now()
+    tree.chmod(0o755)
+    evidence = resolver.resolve(b"/dir/index.html", now).evidence
+    assert evidence
+    (tree / "dir").chmod(0)
+    with _without_privilege():
+        holds = resolver.still_holds(evidence, now, now)
+    (tree / "dir").chmod(0o700)
+    assert not holds
+
+
+def test_nothing_holds_in_a_root_that_was_swapped(
+    tmp_path: Path, tree: Path, opener: Opener
+) -> None:
+    """The look is from the root as it is now."""
+    link = tmp_path / "current"
+    link.symlink_to("root")
+    resolver, now = _resolver(link, opener), _now()
+    evidence = resolver.resolve(b"/file.txt", now).evidence
+    assert evidence
+    (tmp_path / "next").mkdir()
+    link.unlink()
+    link.symlink_to("next")
+    assert resolver.still_holds(evidence, now, now)
+    assert not resolver.still_holds(evidence, now, now + 1)
+    assert tree.exists()
 
 
 def _resolver(root: Path, opener: Opener, freshness: int = 1) -> Resolver:
