@@ -81,9 +81,11 @@ def describe(target: Target) -> str:
     """Return what a target claims, in words."""
     measure = MEASURES.get(target.measure, target.measure)
     aim = " (aim)" if target.is_aim else ""
-    # What is before a comma is the server, after it its settings.
-    firsts = (title(name).partition(",")[0] for name in target.against)
-    names = list(dict.fromkeys(firsts))
+    # What is before a comma is the server, after it its settings: of several, the
+    # best ones count, whichever they are.
+    whole = [title(name) for name in target.against]
+    firsts = [name.partition(",")[0] for name in whole]
+    names = list(dict.fromkeys(firsts)) if whole[1:] else whole
     best = " or ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
     if target.figure is None:
         if target.is_inverse:

@@ -53,6 +53,10 @@ def test_text_without_markers_stays() -> None:
             "at least 1 × the throughput of nginx",
         ),
         (
+            Target(figure=1.0, against=("nginx-uncorked",)),
+            "at most 1 × the CPU of nginx, tcp_nopush off",
+        ),
+        (
             Target(figure=25, against=("aiohttp",), is_at_least=True, is_inverse=True),
             "at least 25 × less CPU than aiohttp",
         ),
