@@ -18,3 +18,7 @@ Each module is one step, and `__main__` puts them together:
 
 class BenchmarkError(Exception):
     """A figure that can't be had, or can't be trusted."""
+
+
+class UnavailableError(BenchmarkError):
+    """What a scenario needs is not to be had on this machine; it says what."""

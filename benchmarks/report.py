@@ -72,7 +72,8 @@ def summary_table(results: Mapping[str, Result]) -> str:
     for name, target, verdict in verdicts(results):
         what = "" if name == shown else f"**{name}**: {SCENARIOS[name].what}"
         shown = name
-        measured = "not measured | " if verdict is None else _measured(verdict)
+        missing = f"not measured{_because(results[name])} | "
+        measured = missing if verdict is None else _measured(verdict)
         rows.append(f"| {what} | {describe(target)} | {measured} |")
     return "\n".join(rows)
 
@@ -173,6 +174,10 @@ def update_texts(results: Mapping[str, Result]) -> list[Path]:
     return changed
 
 
+def _because(result: Result) -> str:
+    return f": {result.skipped}" if result.skipped else ""
+
+
 def _measured(verdict: Verdict) -> str:
     # The best of several is named, so that a reader can look it up.
     is_chosen = len(verdict.target.against) > 1 and verdict.peer
@@ -181,14 +186,18 @@ def _measured(verdict: Verdict) -> str:
 
 
 def _detail_table(result: Result) -> str:
+    if result.skipped:
+        return f"Skipped: {result.skipped}."
     columns = [
         (measure, heading, form)
         for measure, heading, form in _COLUMNS
         if any(result.series(server, measure) for server in result.servers)
     ]
     # What only one kind of scenario measures is shown under its own name.
-    first = next(iter(result.rounds[0].values()))
-    columns += [(name, name, "{:.2f}") for name in first if name not in _SHOWN]
+    others = [name for each in result.rounds[0].values() for name in each]
+    columns += [
+        (name, name, "{:.2f}") for name in dict.fromkeys(others) if name not in _SHOWN
+    ]
     rows = [
         f"| server | {' | '.join(heading for _, heading, _ in columns)} |",
         f"|---|{'---:|' * len(columns)}",

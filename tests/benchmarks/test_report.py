@@ -2,7 +2,15 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.report import BEGIN, BLOCKS, END, describe, insert_block, summary_table
+from benchmarks.report import (
+    BEGIN,
+    BLOCKS,
+    END,
+    describe,
+    detail_tables,
+    insert_block,
+    summary_table,
+)
 from benchmarks.results import FOLDER, Result, newest
 from benchmarks.scenarios import SCENARIOS
 from benchmarks.scenarios.model import CPU, Target
@@ -88,3 +96,20 @@ def test_table_says_what_was_not_measured() -> None:
     assert "not measured" in rows[0]
     assert "| 1.00 [1.00, 1.00] | reached |" in rows[1]
     assert "| 1.00 [1.00, 1.00] | — |" in rows[2]
+
+
+def test_tables_say_why_a_scenario_was_skipped() -> None:
+    """What the machine did not allow stands where the figures would."""
+    skipped = Result(
+        "hot-1k",
+        quotable=True,
+        settings={},
+        environment={},
+        servers={},
+        rounds=[],
+        skipped="there is no disk",
+    )
+
+    for row in summary_table({"hot-1k": skipped}).splitlines()[2:]:
+        assert "not measured: there is no disk" in row
+    assert "Skipped: there is no disk." in detail_tables({"hot-1k": skipped})
