@@ -24,7 +24,9 @@ END = "<!-- benchmarks: end -->"
 MEASURES = {
     CPU: "CPU",
     "requests_per_s": "throughput",
-    "p99_ms": "p99",
+    "p50_ms": "median latency",
+    "p99_ms": "p99 latency",
+    "download_mib_per_s": "throughput of the downloads",
     "rss_mib": "MiB of memory",
 }
 """What a reader calls a measure; others keep their name."""

@@ -79,6 +79,17 @@ class Session:
         finally:
             server.stop()
 
+    @contextlib.contextmanager
+    def start_all(
+        self, contenders: tuple[str, ...], root: Path, *, file: Path | None = None
+    ) -> Iterator[dict[str, Server]]:
+        """Run all of them within a ``with`` block, each on the first CPU."""
+        with contextlib.ExitStack() as stack:
+            yield {
+                name: stack.enter_context(self.start(name, root, file=file))
+                for name in contenders
+            }
+
     def take_turns(
         self,
         contenders: Mapping[str, Server],

@@ -1,6 +1,5 @@
 """The scenarios that wrk drives: one row each."""
 
-import contextlib
 import functools
 import hashlib
 from collections.abc import Iterator
@@ -99,22 +98,25 @@ def _sized(
 
 _ONE_KIB = (Probe(path="/1k.bin", file="1k.bin"),)
 
-ROWS = (
-    Row(
-        name="hot-1k",
-        what="one file of 1 KiB, 64 connections, the same head",
-        load=Load(path="/1k.bin"),
-        probes=_ONE_KIB,
-        contenders=(
-            *(*_SERVERS, "ours-no-memory", "nginx-aio", "lighttpd-inotify"),
-            *("floor-send", "floor-sendfile"),
-        ),
-        targets=(
-            Target(figure=1.0, against=BEST_OF_THREE),
-            Target(figure=1.25, against=("floor-send",)),
-            _NOISE,
-        ),
+HOT_1K = Row(
+    name="hot-1k",
+    what="one file of 1 KiB, 64 connections, the same head",
+    load=Load(path="/1k.bin"),
+    probes=_ONE_KIB,
+    contenders=(
+        *(*_SERVERS, "ours-no-memory", "nginx-aio", "lighttpd-inotify"),
+        *("floor-send", "floor-sendfile"),
     ),
+    targets=(
+        Target(figure=1.0, against=BEST_OF_THREE),
+        Target(figure=1.25, against=("floor-send",)),
+        _NOISE,
+    ),
+)
+HOT_1M = _sized("1m", "1 MiB", 16, counts_bytes=True)
+
+ROWS = (
+    HOT_1K,
     Row(
         name="hot-1k-log",
         what="the same, with an access log",
@@ -150,7 +152,7 @@ ROWS = (
     ),
     _sized("16k", "16 KiB", 64),
     _sized("64k", "64 KiB", 64),
-    _sized("1m", "1 MiB", 16, counts_bytes=True),
+    HOT_1M,
     _sized("100m", "100 MiB", 4, counts_bytes=True),
     Row(
         name="random-ranges",
@@ -244,11 +246,7 @@ def _play(row: Row, session: Session, contenders: tuple[str, ...]) -> Iterator[R
     file = root / row.load.path[1:]
     if row.warms:
         trees.read_through(root / row.warms)
-    with contextlib.ExitStack() as stack:
-        servers = {
-            name: stack.enter_context(session.start(name, root, file=file))
-            for name in contenders
-        }
+    with session.start_all(contenders, root, file=file) as servers:
         loads = {name: prepare(server, row) for name, server in servers.items()}
 
         def turn(name: str, server: Server, number: int) -> Figures:
