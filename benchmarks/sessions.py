@@ -56,7 +56,7 @@ class Session:
         }
 
     @contextlib.contextmanager
-    def start(
+    def start(  # noqa: PLR0913 - what a server is started with
         self,
         contender: str,
         root: Path,
@@ -64,6 +64,7 @@ class Session:
         cpus: tuple[int, ...] = (0,),
         file: Path | None = None,
         options: tuple[str, ...] = (),
+        wrapper: tuple[str, ...] = (),
     ) -> Iterator[Server]:
         """Run a contender's server within a ``with`` block; see `servers.start`."""
         server = servers.start(
@@ -73,6 +74,7 @@ class Session:
             cpus=cpus,
             file=file,
             options=options,
+            wrapper=wrapper,
         )
         try:
             yield server

@@ -1,12 +1,13 @@
 """Every scenario, by its name, in the order in which they run and are shown."""
 
-from benchmarks.scenarios import beside_downloads
+from benchmarks.scenarios import beside_downloads, cold_disk
 from benchmarks.scenarios.model import Scenario
 from benchmarks.scenarios.with_wrk import ROWS, make_scenario
 
 _ALL = (
     *map(make_scenario, ROWS),
     beside_downloads.SCENARIO,
+    cold_disk.SCENARIO,
 )
 
 SCENARIOS: dict[str, Scenario] = {each.name: each for each in _ALL}
