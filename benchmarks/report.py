@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from benchmarks.peers import PEERS
 from benchmarks.ratios import estimate
 from benchmarks.results import Result
 from benchmarks.scenarios import SCENARIOS
@@ -28,6 +27,11 @@ MEASURES = {
     "p99_ms": "p99 latency",
     "download_mib_per_s": "throughput of the downloads",
     "rss_mib": "MiB of memory",
+    "idle_kib_each": "KiB of memory for each idle connection",
+    "greatest_share": "of the connections at one worker",
+    "start_s": "s from start to first response",
+    "new_mib_per_worker": "MiB of memory for a worker that has started",
+    "full_mib_per_worker": "MiB of memory for a worker that has served many files",
 }
 """What a reader calls a measure; others keep their name."""
 
@@ -83,6 +87,8 @@ def summary_table(results: Mapping[str, Result]) -> str:
 def describe(target: Target) -> str:
     """Return what a target claims, in words."""
     measure = MEASURES.get(target.measure, target.measure)
+    # Ours may take part in several ways.
+    where = f"{target.of.partition('@')[2]}: " if "@" in target.of else ""
     aim = " (aim)" if target.is_aim else ""
     # What is before a comma is the server, after it its settings: of several, the
     # best ones count, whichever they are.
@@ -93,15 +99,15 @@ def describe(target: Target) -> str:
     if target.figure is None:
         if target.is_inverse:
             return f"{measure}, {best} over ours"
-        if target.of.startswith("ours") and best == PEERS["ours"].title:
+        if target.of == "ours-again":
             return f"{measure} of the same server twice: the noise"
-        return f"{measure}, ours over {best}"
+        return f"{where}{measure}, ours over {best}"
     bound = "at least" if target.is_at_least else "at most"
     if not target.against:
-        return f"{bound} {target.figure:g} {measure}{aim}"
+        return f"{where}{bound} {target.figure:g} {measure}{aim}"
     if target.is_inverse:
         return f"{bound} {target.figure:g} × less {measure} than {best}{aim}"
-    return f"{bound} {target.figure:g} × the {measure} of {best}{aim}"
+    return f"{where}{bound} {target.figure:g} × the {measure} of {best}{aim}"
 
 
 def detail_tables(results: Mapping[str, Result]) -> str:

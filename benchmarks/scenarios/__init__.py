@@ -1,6 +1,6 @@
 """Every scenario, by its name, in the order in which they run and are shown."""
 
-from benchmarks.scenarios import beside_downloads, cold_disk
+from benchmarks.scenarios import beside_downloads, cold_disk, overlayfs
 from benchmarks.scenarios.model import Scenario
 from benchmarks.scenarios.with_wrk import ROWS, make_scenario
 
@@ -8,6 +8,7 @@ _ALL = (
     *map(make_scenario, ROWS),
     beside_downloads.SCENARIO,
     cold_disk.SCENARIO,
+    *overlayfs.SCENARIOS,
 )
 
 SCENARIOS: dict[str, Scenario] = {each.name: each for each in _ALL}

@@ -223,6 +223,8 @@ ROWS = (
     ),
 )
 
+BY_NAME = {row.name: row for row in ROWS}
+
 
 def make_scenario(row: Row) -> Scenario:
     """Return the scenario that a row describes."""

@@ -70,6 +70,14 @@ def test_text_without_markers_stays() -> None:
         ),
         (Target(figure=296, measure="rss_mib"), "at most 296 MiB of memory"),
         (
+            Target(figure=1.05, of="ours@overlayfs", against=("ours",)),
+            "overlayfs: at most 1.05 × the CPU of sendfile-server",
+        ),
+        (
+            Target(figure=0.3, of="ours@2-workers", measure="start_s"),
+            "2-workers: at most 0.3 s from start to first response",
+        ),
+        (
             Target(figure=None, of="ours-again", against=("ours",)),
             "CPU of the same server twice: the noise",
         ),
