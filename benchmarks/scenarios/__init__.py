@@ -1,6 +1,11 @@
 """Every scenario, by its name, in the order in which they run and are shown."""
 
-from benchmarks.scenarios import beside_downloads, cold_disk, overlayfs
+from benchmarks.scenarios import (
+    beside_downloads,
+    cold_disk,
+    overlayfs,
+    two_workers,
+)
 from benchmarks.scenarios.model import Scenario
 from benchmarks.scenarios.with_wrk import ROWS, make_scenario
 
@@ -9,6 +14,7 @@ _ALL = (
     beside_downloads.SCENARIO,
     cold_disk.SCENARIO,
     *overlayfs.SCENARIOS,
+    two_workers.SCENARIO,
 )
 
 SCENARIOS: dict[str, Scenario] = {each.name: each for each in _ALL}
