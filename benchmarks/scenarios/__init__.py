@@ -3,6 +3,7 @@
 from benchmarks.scenarios import (
     beside_downloads,
     cold_disk,
+    idle_connections,
     overlayfs,
     two_workers,
 )
@@ -14,6 +15,7 @@ _ALL = (
     beside_downloads.SCENARIO,
     cold_disk.SCENARIO,
     *overlayfs.SCENARIOS,
+    idle_connections.SCENARIO,
     two_workers.SCENARIO,
 )
 
