@@ -5,6 +5,7 @@ from benchmarks.scenarios import (
     cold_disk,
     idle_connections,
     overlayfs,
+    start,
     two_workers,
 )
 from benchmarks.scenarios.model import Scenario
@@ -17,6 +18,7 @@ _ALL = (
     *overlayfs.SCENARIOS,
     idle_connections.SCENARIO,
     two_workers.SCENARIO,
+    start.SCENARIO,
 )
 
 SCENARIOS: dict[str, Scenario] = {each.name: each for each in _ALL}
