@@ -88,7 +88,11 @@ class Server:
 
     def pss_kib(self) -> int:
         """Return the same, with what processes share counted once."""
-        return sum(_proportional(pid) for pid in self.pids())
+        return sum(self.pss_each_kib())
+
+    def pss_each_kib(self) -> list[int]:
+        """Return the same of each process."""
+        return [_proportional(pid) for pid in self.pids()]
 
     def read_bytes(self) -> int:
         """Return how many bytes its processes had to have read from disks."""

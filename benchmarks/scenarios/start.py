@@ -1,6 +1,5 @@
 """How soon a server answers after it was started, and what a worker takes."""
 
-import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -32,11 +31,9 @@ def play(session: Session, contenders: tuple[str, ...]) -> Iterator[Round]:
 
 
 def _measure(session: Session, name: str, root: Path) -> Figures:
-    with contextlib.ExitStack() as stack:
-        # It is asked for a connection once a millisecond, from when it is executed.
-        server = stack.enter_context(
-            session.start(name, root, cpus=CPUS, options=OPTIONS[name])
-        )
+    # It is asked for a connection once a millisecond, from when it is executed.
+    options = OPTIONS[name]
+    with session.start(name, root, cpus=CPUS, options=options) as server:
         response = fetch(server.port, HOT_1K.load.path, (HOST,))
         start_s = time.monotonic() - server.started_s
         if response.body != (root / "1k.bin").read_bytes():
@@ -45,11 +42,10 @@ def _measure(session: Session, name: str, root: Path) -> Figures:
         new_kib = server.pss_kib()
         load, size = prepare(server, MANY)
         measure(server, load, size, seconds=session.seconds, seed=1, cpus=CPUS)
-        per_worker = WORKERS[name] * 1024
         return {
             "start_s": start_s,
-            "new_mib_per_worker": new_kib / per_worker,
-            "full_mib_per_worker": server.pss_kib() / per_worker,
+            "new_mib_per_worker": new_kib / WORKERS[name] / 1024,
+            "full_mib_per_worker": max(server.pss_each_kib()) / 1024,
         }
 
 
@@ -74,7 +70,7 @@ SCENARIO = Scenario(
     settings={
         "load": asdict(MANY.load),
         "options": OPTIONS,
-        "memory": "PSS of all processes, over the workers",
+        "memory": "PSS of all processes over the workers, then of the greatest one",
         "server_cpus": CPUS,
         "client_cpus": CPUS,
         "client": "wrk, after the first response",
