@@ -7,6 +7,10 @@ Each module is one step, and `__main__` puts them together:
     servers     a server as processes: its CPU time and its memory
     wire        one response, read raw and checked
     load        one run of wrk, and whether it can be trusted
+    downloads   clients that load large files beside it, at a rate
+    disks       a disk that is slow, and files that are not in memory
+    overlays    an overlayfs that only one server sees
+    connections how many of them each process has
     sessions    servers that take turns within a round
     scenarios   what is measured, and what it is measured against
     ratios      medians and their intervals
@@ -18,3 +22,7 @@ Each module is one step, and `__main__` puts them together:
 
 class BenchmarkError(Exception):
     """A figure that can't be had, or can't be trusted."""
+
+
+class UnavailableError(BenchmarkError):
+    """What a scenario needs is not to be had on this machine; it says what."""

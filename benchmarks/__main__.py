@@ -5,7 +5,7 @@ import signal
 import sys
 from pathlib import Path
 
-from benchmarks import BenchmarkError
+from benchmarks import BenchmarkError, UnavailableError
 from benchmarks.peers import PEERS, find_program
 from benchmarks.ratios import estimate
 from benchmarks.report import describe, update_texts
@@ -47,6 +47,10 @@ def main() -> int:
     for scenario in chosen:
         try:
             _run(scenario, session, options.results, run)
+        except UnavailableError as error:
+            session.say(f"{scenario.name} skipped: {error}")
+            result = make_result(scenario, session, [], skipped=str(error))
+            session.say(f"  saved as {save(result, options.results, run)}")
         except BenchmarkError as error:
             session.say(f"{scenario.name} failed: {error}")
             failed = True

@@ -139,15 +139,21 @@ def make_figures(summary: Summary, load: Load, size: int, cpu: CpuUse) -> Figure
     }
 
 
-def measure(
-    server: Server, load: Load, size: int, *, seconds: int, seed: int
+def measure(  # noqa: PLR0913 - what a run consists of
+    server: Server,
+    load: Load,
+    size: int,
+    *,
+    seconds: int,
+    seed: int,
+    cpus: tuple[int, ...] = (1,),
 ) -> Figures:
-    """Put *load* on *server*, and return the checked figures.
+    """Put *load* on *server* from *cpus*, and return the checked figures.
 
     *size* is the length of one response on the wire.
     """
     before, client_before = server.cpu(), _children_s()
-    summary = run_wrk(server, load, seconds=seconds, seed=seed)
+    summary = run_wrk(server, load, seconds=seconds, seed=seed, cpus=cpus)
     cpu = cpu_between(before, server.cpu())
     client_s = _children_s() - client_before
     check_summary(server.name, summary, load, size)

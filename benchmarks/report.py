@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from benchmarks.peers import PEERS
 from benchmarks.ratios import estimate
 from benchmarks.results import Result
 from benchmarks.scenarios import SCENARIOS
@@ -24,8 +23,15 @@ END = "<!-- benchmarks: end -->"
 MEASURES = {
     CPU: "CPU",
     "requests_per_s": "throughput",
-    "p99_ms": "p99",
+    "p50_ms": "median latency",
+    "p99_ms": "p99 latency",
+    "download_mib_per_s": "throughput of the downloads",
     "rss_mib": "MiB of memory",
+    "idle_kib_each": "KiB of memory for each idle connection",
+    "greatest_share": "of the connections at one worker",
+    "start_s": "s from start to first response",
+    "new_mib_per_worker": "MiB of memory for a worker that has started",
+    "full_mib_per_worker": "MiB of memory for a worker that has served many files",
 }
 """What a reader calls a measure; others keep their name."""
 
@@ -72,7 +78,8 @@ def summary_table(results: Mapping[str, Result]) -> str:
     for name, target, verdict in verdicts(results):
         what = "" if name == shown else f"**{name}**: {SCENARIOS[name].what}"
         shown = name
-        measured = "not measured | " if verdict is None else _measured(verdict)
+        missing = f"not measured{_because(results[name])} | "
+        measured = missing if verdict is None else _measured(verdict)
         rows.append(f"| {what} | {describe(target)} | {measured} |")
     return "\n".join(rows)
 
@@ -80,23 +87,27 @@ def summary_table(results: Mapping[str, Result]) -> str:
 def describe(target: Target) -> str:
     """Return what a target claims, in words."""
     measure = MEASURES.get(target.measure, target.measure)
+    # Ours may take part in several ways.
+    where = f"{target.of.partition('@')[2]}: " if "@" in target.of else ""
     aim = " (aim)" if target.is_aim else ""
-    # What is before a comma is the server, after it its settings.
-    firsts = (title(name).partition(",")[0] for name in target.against)
-    names = list(dict.fromkeys(firsts))
+    # What is before a comma is the server, after it its settings: of several, the
+    # best ones count, whichever they are.
+    whole = [title(name) for name in target.against]
+    firsts = [name.partition(",")[0] for name in whole]
+    names = list(dict.fromkeys(firsts)) if whole[1:] else whole
     best = " or ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
     if target.figure is None:
         if target.is_inverse:
             return f"{measure}, {best} over ours"
-        if target.of.startswith("ours") and best == PEERS["ours"].title:
+        if target.of == "ours-again":
             return f"{measure} of the same server twice: the noise"
-        return f"{measure}, ours over {best}"
+        return f"{where}{measure}, ours over {best}"
     bound = "at least" if target.is_at_least else "at most"
     if not target.against:
-        return f"{bound} {target.figure:g} {measure}{aim}"
+        return f"{where}{bound} {target.figure:g} {measure}{aim}"
     if target.is_inverse:
         return f"{bound} {target.figure:g} × less {measure} than {best}{aim}"
-    return f"{bound} {target.figure:g} × the {measure} of {best}{aim}"
+    return f"{where}{bound} {target.figure:g} × the {measure} of {best}{aim}"
 
 
 def detail_tables(results: Mapping[str, Result]) -> str:
@@ -171,6 +182,10 @@ def update_texts(results: Mapping[str, Result]) -> list[Path]:
     return changed
 
 
+def _because(result: Result) -> str:
+    return f": {result.skipped}" if result.skipped else ""
+
+
 def _measured(verdict: Verdict) -> str:
     # The best of several is named, so that a reader can look it up.
     is_chosen = len(verdict.target.against) > 1 and verdict.peer
@@ -179,14 +194,18 @@ def _measured(verdict: Verdict) -> str:
 
 
 def _detail_table(result: Result) -> str:
+    if result.skipped:
+        return f"Skipped: {result.skipped}."
     columns = [
         (measure, heading, form)
         for measure, heading, form in _COLUMNS
         if any(result.series(server, measure) for server in result.servers)
     ]
     # What only one kind of scenario measures is shown under its own name.
-    first = next(iter(result.rounds[0].values()))
-    columns += [(name, name, "{:.2f}") for name in first if name not in _SHOWN]
+    others = [name for each in result.rounds[0].values() for name in each]
+    columns += [
+        (name, name, "{:.2f}") for name in dict.fromkeys(others) if name not in _SHOWN
+    ]
     rows = [
         f"| server | {' | '.join(heading for _, heading, _ in columns)} |",
         f"|---|{'---:|' * len(columns)}",

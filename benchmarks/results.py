@@ -1,7 +1,8 @@
 """Raw results: one JSON file for each scenario of each run, never edited.
 
 A run has a folder named after its date; the newest quotable result of a scenario
-counts. What can't be quoted goes to a folder that is not committed.
+counts. What can't be quoted goes to a folder that is not committed. Of a scenario
+that the machine does not allow, the reason is kept instead of rounds.
 """
 
 import json
@@ -42,6 +43,8 @@ class Result:
     environment: dict[str, Any]
     servers: dict[str, dict[str, Any]]
     rounds: list[Round]
+    skipped: str = ""
+    """Why nothing was measured."""
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -56,13 +59,13 @@ class Result:
 
 
 def make_result(
-    scenario: Scenario, session: Session, rounds: Sequence[Round]
+    scenario: Scenario, session: Session, rounds: Sequence[Round], skipped: str = ""
 ) -> Result:
-    """Put together what is known after the last round."""
-    names = tuple(rounds[0])
+    """Put together what is known after the last round, or why there was none."""
+    names = tuple(rounds[0]) if rounds else ()
     return Result(
         scenario=scenario.name,
-        quotable=len(rounds) >= QUOTABLE_ROUNDS,
+        quotable=(session.rounds if skipped else len(rounds)) >= QUOTABLE_ROUNDS,
         settings={
             "rounds": len(rounds),
             "seconds": session.seconds,
@@ -75,6 +78,7 @@ def make_result(
             if name in names
         },
         rounds=[_rounded(each) for each in rounds],
+        skipped=skipped,
     )
 
 
@@ -89,11 +93,14 @@ def save(result: Result, folder: Path, run: str) -> Path:
 
 
 def newest(folder: Path) -> dict[str, Result]:
-    """Return the newest quotable result of each scenario."""
+    """Return the newest quotable result of each scenario.
+
+    One that was skipped counts only where none was measured.
+    """
     found: dict[str, Result] = {}
     for path in sorted(folder.glob("[0-9]*/*.json")):
         result = Result.load(path)
-        if result.quotable:
+        if result.quotable and (result.rounds or result.scenario not in found):
             found[result.scenario] = result
     return found
 

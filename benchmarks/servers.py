@@ -69,6 +69,15 @@ class Server:
             found += _children(pid)
         return found
 
+    def wait_for_processes(self, count: int) -> None:
+        """Wait until it is so many processes: the first of several listens early."""
+        end = time.monotonic() + DEADLINE_S
+        while (found := len(self.pids())) != count:
+            self.check()
+            if time.monotonic() > end:
+                raise BenchmarkError(f"{self.name} is {found} processes, not {count}")
+            selectors.SelectSelector().select(0.01)  # a pause
+
     def cpu(self) -> CpuTime:
         """Return the CPU time that the server has used so far."""
         return read_cpu(self.pids())
@@ -79,7 +88,15 @@ class Server:
 
     def pss_kib(self) -> int:
         """Return the same, with what processes share counted once."""
-        return sum(_proportional(pid) for pid in self.pids())
+        return sum(self.pss_each_kib())
+
+    def pss_each_kib(self) -> list[int]:
+        """Return the same of each process."""
+        return [_proportional(pid) for pid in self.pids()]
+
+    def read_bytes(self) -> int:
+        """Return how many bytes its processes had to have read from disks."""
+        return sum(_read_bytes(pid) for pid in self.pids())
 
     def check(self) -> None:
         """Raise BenchmarkError if it has ended, with what it said last."""
@@ -112,11 +129,13 @@ def start(  # noqa: PLR0913 - what a server is started with
     cpus: tuple[int, ...] = (0,),
     file: Path | None = None,
     options: tuple[str, ...] = (),
+    wrapper: tuple[str, ...] = (),
 ) -> Server:
     """Start the peer *name* on *cpus*, and return it when it listens.
 
     *root* is the directory that it serves, *file* what a floor sends, and
-    *options* are appended to its command.
+    *options* are appended to its command. *wrapper* is a command that executes
+    what comes after it, in its place.
     """
     peer = PEERS[name]
     build, run = cache / "build", Path(tempfile.mkdtemp(prefix=f"bench-{name}-"))
@@ -141,7 +160,14 @@ def start(  # noqa: PLR0913 - what a server is started with
     program = find_program(command[0])
     if program is None:
         raise BenchmarkError(f"{name}: {command[0]} is missing: {peer.remedy}")
-    pinned = ["taskset", "-c", ",".join(map(str, cpus)), program, *command[1:]]
+    pinned = [
+        *wrapper,
+        "taskset",
+        "-c",
+        ",".join(map(str, cpus)),
+        program,
+        *command[1:],
+    ]
     inherited = {
         key: value
         for key, value in os.environ.items()
@@ -235,6 +261,11 @@ def _proportional(pid: int) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
+def _read_bytes(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/io").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("read_bytes"))
+
+
 def _limits() -> dict[str, str]:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     # lighttpd keeps the number in 16 bits.
@@ -267,7 +298,7 @@ def _wait_until_listening(server: Server) -> None:
         try:
             socket.create_connection(("127.0.0.1", server.port), 1).close()
         except OSError:
-            selectors.SelectSelector().select(0.002)  # a pause
+            selectors.SelectSelector().select(0.001)  # a pause
         else:
             return
     raise BenchmarkError(f"{server.name} did not listen within {DEADLINE_S:g} s")

@@ -56,7 +56,7 @@ class Session:
         }
 
     @contextlib.contextmanager
-    def start(
+    def start(  # noqa: PLR0913 - what a server is started with
         self,
         contender: str,
         root: Path,
@@ -64,6 +64,7 @@ class Session:
         cpus: tuple[int, ...] = (0,),
         file: Path | None = None,
         options: tuple[str, ...] = (),
+        wrapper: tuple[str, ...] = (),
     ) -> Iterator[Server]:
         """Run a contender's server within a ``with`` block; see `servers.start`."""
         server = servers.start(
@@ -73,11 +74,23 @@ class Session:
             cpus=cpus,
             file=file,
             options=options,
+            wrapper=wrapper,
         )
         try:
             yield server
         finally:
             server.stop()
+
+    @contextlib.contextmanager
+    def start_all(
+        self, contenders: tuple[str, ...], root: Path, *, file: Path | None = None
+    ) -> Iterator[dict[str, Server]]:
+        """Run all of them within a ``with`` block, each on the first CPU."""
+        with contextlib.ExitStack() as stack:
+            yield {
+                name: stack.enter_context(self.start(name, root, file=file))
+                for name in contenders
+            }
 
     def take_turns(
         self,

@@ -13,6 +13,11 @@ from pathlib import Path
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 ZIPF_FILES = 100_000
 
+COLD = tuple(
+    tuple(f"cold-{group}-{number}.bin" for number in range(4)) for group in range(4)
+)
+"""Groups of files, so that each of several servers has some that no other reads."""
+
 _MODIFIED = 1_735_689_600  # the first of 2025
 _SINGLE = {
     "1k.bin": KIB,
@@ -21,6 +26,7 @@ _SINGLE = {
     "1m.bin": MIB,
     "100m.bin": 100 * MIB,
     "1g.bin": GIB,
+    **{name: 32 * MIB for group in COLD for name in group},
 }
 
 

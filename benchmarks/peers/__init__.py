@@ -121,8 +121,7 @@ def _aiohttp(title: str, loop: str) -> Peer:
 BOUND_MIB = 256
 """The bound of the memory of `ours-bounded`."""
 
-# f"--memory {BOUND_MIB}", as soon as there is such an option.
-_BOUNDED: tuple[str, ...] = ()
+_BOUNDED = (f"--memory {BOUND_MIB}",)
 
 PEERS: Mapping[str, Peer] = {
     "ours": _ours("sendfile-server"),

@@ -1,6 +1,24 @@
 """Every scenario, by its name, in the order in which they run and are shown."""
 
+from benchmarks.scenarios import (
+    beside_downloads,
+    cold_disk,
+    idle_connections,
+    overlayfs,
+    start,
+    two_workers,
+)
 from benchmarks.scenarios.model import Scenario
 from benchmarks.scenarios.with_wrk import ROWS, make_scenario
 
-SCENARIOS: dict[str, Scenario] = {row.name: make_scenario(row) for row in ROWS}
+_ALL = (
+    *map(make_scenario, ROWS),
+    beside_downloads.SCENARIO,
+    cold_disk.SCENARIO,
+    *overlayfs.SCENARIOS,
+    idle_connections.SCENARIO,
+    two_workers.SCENARIO,
+    start.SCENARIO,
+)
+
+SCENARIOS: dict[str, Scenario] = {each.name: each for each in _ALL}

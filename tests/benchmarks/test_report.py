@@ -2,7 +2,15 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.report import BEGIN, BLOCKS, END, describe, insert_block, summary_table
+from benchmarks.report import (
+    BEGIN,
+    BLOCKS,
+    END,
+    describe,
+    detail_tables,
+    insert_block,
+    summary_table,
+)
 from benchmarks.results import FOLDER, Result, newest
 from benchmarks.scenarios import SCENARIOS
 from benchmarks.scenarios.model import CPU, Target
@@ -53,10 +61,22 @@ def test_text_without_markers_stays() -> None:
             "at least 1 × the throughput of nginx",
         ),
         (
+            Target(figure=1.0, against=("nginx-uncorked",)),
+            "at most 1 × the CPU of nginx, tcp_nopush off",
+        ),
+        (
             Target(figure=25, against=("aiohttp",), is_at_least=True, is_inverse=True),
             "at least 25 × less CPU than aiohttp",
         ),
         (Target(figure=296, measure="rss_mib"), "at most 296 MiB of memory"),
+        (
+            Target(figure=1.05, of="ours@overlayfs", against=("ours",)),
+            "overlayfs: at most 1.05 × the CPU of sendfile-server",
+        ),
+        (
+            Target(figure=0.3, of="ours@2-workers", measure="start_s"),
+            "2-workers: at most 0.3 s from start to first response",
+        ),
         (
             Target(figure=None, of="ours-again", against=("ours",)),
             "CPU of the same server twice: the noise",
@@ -84,3 +104,20 @@ def test_table_says_what_was_not_measured() -> None:
     assert "not measured" in rows[0]
     assert "| 1.00 [1.00, 1.00] | reached |" in rows[1]
     assert "| 1.00 [1.00, 1.00] | — |" in rows[2]
+
+
+def test_tables_say_why_a_scenario_was_skipped() -> None:
+    """What the machine did not allow stands where the figures would."""
+    skipped = Result(
+        "hot-1k",
+        quotable=True,
+        settings={},
+        environment={},
+        servers={},
+        rounds=[],
+        skipped="there is no disk",
+    )
+
+    for row in summary_table({"hot-1k": skipped}).splitlines()[2:]:
+        assert "not measured: there is no disk" in row
+    assert "Skipped: there is no disk." in detail_tables({"hot-1k": skipped})

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,19 @@ def test_what_can_not_be_quoted_is_not_shown(tmp_path: Path) -> None:
     assert newest(tmp_path) == {}
 
 
+def test_skipped_run_does_not_hide_a_measured_one(tmp_path: Path) -> None:
+    """The reason why nothing was measured counts only where nothing ever was."""
+    skipped = replace(result("cold-disk"), rounds=[], skipped="no cgroup")
+    save(result("cold-disk"), tmp_path, "2026-01-01")
+    save(skipped, tmp_path, "2026-02-01")
+    save(replace(skipped, scenario="overlayfs-1k"), tmp_path, "2026-02-01")
+
+    assert newest(tmp_path) == {
+        "cold-disk": result("cold-disk"),
+        "overlayfs-1k": replace(skipped, scenario="overlayfs-1k"),
+    }
+
+
 @pytest.mark.parametrize(
     ("server", "measure", "series"),
     [
@@ -59,6 +73,6 @@ def test_committed_results_are_quotable_and_name_no_place() -> None:
         committed = Result.load(path)
 
         assert committed.quotable
-        assert len(committed.rounds) >= QUOTABLE_ROUNDS
+        assert len(committed.rounds) >= QUOTABLE_ROUNDS or committed.skipped
         assert "/home/" not in path.read_text()
         assert "/tmp/" not in path.read_text()  # noqa: S108 - what is looked for

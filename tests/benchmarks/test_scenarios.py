@@ -2,7 +2,7 @@ import pytest
 
 from benchmarks.peers import FOLDER, PEERS, Peer
 from benchmarks.scenarios import SCENARIOS
-from benchmarks.scenarios.model import Scenario
+from benchmarks.scenarios.model import CPU, Scenario
 from benchmarks.servers import fill
 from benchmarks.sessions import peer_name
 
@@ -49,3 +49,15 @@ def test_every_file_of_settings_is_used() -> None:
         if name not in used and name.removesuffix(".py") not in used
     }
     assert unused <= {"__init__.py", "floor.h"}
+
+
+@pytest.mark.parametrize("name", ["hot-16k", "hot-64k", "hot-1m", "hot-100m"])
+def test_nginx_is_a_rival_with_both_figures(name: str) -> None:
+    """Each of its settings is judged by CPU and by throughput, and by itself."""
+    targets = [target for target in SCENARIOS[name].targets if target.of == "ours"]
+    judged = {(target.against, target.measure) for target in targets}
+    settings = {each for each in SCENARIOS[name].contenders if "nginx" in each}
+
+    assert judged == {
+        ((each,), measure) for each in settings for measure in (CPU, "requests_per_s")
+    }
