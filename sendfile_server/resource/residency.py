@@ -11,8 +11,8 @@ _RANGE = struct.Struct("QQ")
 _RESULT_SIZE = 40  # five counters; the first is that of cached pages
 _COUNTER = struct.Struct("Q")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-# Readahead brings at least this much, so that one byte in each such window
-# stands for the rest of it.
+# Readahead brings at least this much, and in order, so that the last byte of each
+# such window stands for the rest of it.
 _WINDOW = 65536
 # What was seen to be in memory stays there for a while after it was used: windows
 # of so many bytes, for so many seconds, and so many of one file.
@@ -122,19 +122,19 @@ def _window_keys(file: OpenFile, start: int, stop: int) -> list[tuple[int, int, 
 def _is_resident(descriptor: int, start: int, stop: int) -> bool | None:
     """Ask the kernel; None where it can't tell."""
     cached = _cached_pages(descriptor, start, stop)
-    if cached:
-        return cached >= (stop - 1) // _PAGE - start // _PAGE + 1
-    # No page at all, or a kernel or file system that counts none: then a read
-    # that must not wait knows.
+    if cached and cached < (stop - 1) // _PAGE - start // _PAGE + 1:
+        return False
+    # Pages that are still being read count as cached, and some kernels and file
+    # systems count none: then a read that must not wait knows.
     probe = [bytearray(1)]
     try:
-        for offset in (*range(start, stop, _WINDOW), stop - 1):
+        for offset in (*range(start + _WINDOW - 1, stop - 1, _WINDOW), stop - 1):
             os.preadv(descriptor, probe, offset, os.RWF_NOWAIT)
     except BlockingIOError:
         return False
     except OSError:
-        return None
-    return cached is None
+        return True if cached else None
+    return cached != 0
 
 
 def _cached_pages(descriptor: int, start: int, stop: int) -> int | None:

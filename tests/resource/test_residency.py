@@ -97,6 +97,26 @@ def test_cold_end_makes_a_span_cold(file: OpenFile) -> None:
     _wait_until_cold(file, is_told)
 
 
+def test_what_is_still_being_read_is_cold(file: OpenFile) -> None:
+    """Pages that a readahead has only made room for would have to be waited for."""
+    number, size = file.descriptor.number, 64 * MIB
+    os.pwrite(number, os.urandom(size), 0)
+    looks_while_it_reads = 0
+    for _ in range(20):
+        os.fsync(number)
+        os.posix_fadvise(number, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.posix_fadvise(number, 0, 0, os.POSIX_FADV_WILLNEED)
+        # From the end, which comes last.
+        for stop in range(size, 0, -MIB):
+            is_warm = Residency(0).is_warm(file, stop - MIB, stop, later())
+            if is_warm:
+                buffer = bytearray(1)
+                for page in range(stop - MIB, stop, 4096):
+                    os.preadv(number, [buffer], page, os.RWF_NOWAIT)
+            looks_while_it_reads += not is_warm
+    assert looks_while_it_reads
+
+
 def test_shrunken_file_is_not_read(file: OpenFile) -> None:
     """What is no longer there can't be returned."""
     read(file, 0, 4 * MIB)
