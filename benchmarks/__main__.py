@@ -76,7 +76,7 @@ def _parse() -> argparse.Namespace:
     add(
         "--seconds",
         type=int,
-        default=3,
+        default=2,
         metavar="S",
         help="for each server in each round; default: %(default)s",
     )

@@ -54,10 +54,11 @@ def zipf_path(number: int) -> str:
 
 
 def read_through(path: Path) -> None:
-    """Bring a file into the page cache."""
-    with path.open("rb", buffering=0) as file:
-        while file.read(MIB):
-            pass
+    """Bring a file, or all files of a folder, into the page cache."""
+    for each in path.rglob("*.bin") if path.is_dir() else (path,):
+        with each.open("rb", buffering=0) as file:
+            while file.read(MIB):
+                pass
 
 
 def _make_file(root: Path, name: str, size: int) -> None:

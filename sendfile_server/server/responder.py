@@ -52,11 +52,15 @@ class Responder:
         found = self._service.open_files.try_resolve(request.target, now)
         if found is not None:
             return self._plan(request, found, later, attempts)
+
+        def plan_later(found: Found) -> Reply | None:
+            # A look of an earlier second would be taken for one of this.
+            if self._service.clock.now != now:
+                found = Found(found.outcome)
+            return self._plan(request, found, later, attempts)
+
         return self._ask_pool(
-            request,
-            lambda: resolver.resolve(request.target, now),
-            lambda found: self._plan(request, found, later, attempts),
-            later,
+            request, lambda: resolver.resolve(request.target, now), plan_later, later
         )
 
     def _plan(
@@ -94,6 +98,7 @@ class Responder:
     ) -> Reply | None:
         """Read the spans of *reply*, so that it leaves in one piece."""
         residency, request = self._service.residency, reply.request
+        now = self._service.clock.now
 
         def fill(pieces: list[bytes]) -> Reply | None:
             is_whole = sum(map(len, pieces)) == sum(map(len, spans))
@@ -101,7 +106,8 @@ class Responder:
             # Nothing was promised yet; and a head belongs to its body.
             if not is_whole or (attempts and not is_one_version):
                 return self._find(request, later, max(0, attempts - 1))
-            evidence = reply.evidence if is_one_version else None
+            is_current = is_one_version and self._service.clock.now == now
+            evidence = reply.evidence if is_current else None
             return Reply(request, reply.plan.filled(pieces), None, evidence)
 
         def fill_later(pieces: list[bytes]) -> Reply | None:
