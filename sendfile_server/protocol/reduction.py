@@ -43,10 +43,7 @@ def _compile_head() -> re.Pattern[bytes]:
         b"[%s%s](?i:%s)" % (each.upper(), each, rests) for each, rests in by_initial
     )
     initials = b"".join(each.upper() + each for each, _ in by_initial)
-    dropped_line = rb"\r\n(?:(?![%s])|(?!(?:%s):))%s:%s" % (
-        *(initials, kept),
-        *(_NAME, _VALUE),
-    )
+    dropped_line = rb"\r\n(?!(?=[%s])(?:%s):)%s:%s" % (initials, kept, _NAME, _VALUE)
     line = rb"\r\n%s:%s" % (_NAME, _VALUE)
     # After dropped lines, the next is kept; if there is one.
     lines = b""

@@ -164,25 +164,19 @@ class Memory:
         self._capacity = 0
         self.forget()
 
-    def recognize(self, head: bytes) -> Known | None:
+    def recognize(self, head: bytes, part: Positions | None = None) -> Known | None:
         """Return what *head* consists of, if its kind is known.
 
-        *head* may be anything that was received.
+        *head* may be anything that was received. What asks for *part* was cut out.
         """
-        known = self._recognize(head)
-        if known:
-            return *known, head[len(known[1]) :], None
-        cut = cut_range(head)
-        known = self._recognize(cut[0]) if cut else None
-        return (*known, cut[0][len(known[1]) :], cut[1]) if cut and known else None
-
-    def _recognize(self, head: bytes) -> tuple[Kind, bytes] | None:
         reduced = reduce_head(head)
-        if reduced is None:
-            return None
-        line, tail = reduced
-        kind = self._young.get(tail) or self._find(tail)
-        return (kind, line) if kind else None
+        if reduced:
+            line, tail = reduced
+            kind = self._young.get(tail) or self._find(tail)
+            if kind:
+                return kind, line, head[len(line) :], part
+        cut = None if part else cut_range(head)
+        return self.recognize(*cut) if cut else None
 
     def recall(self, kind: Kind, line: bytes) -> Answer | None:
         """Return the answer of *kind* to *line* if it holds, ready to be sent."""
