@@ -72,11 +72,11 @@ def _parse() -> argparse.Namespace:
         help="what to measure, all of it by default; or report, which only makes the"
         " tables and charts again from the raw results",
     )
-    add("--rounds", type=int, default=9, metavar="N", help="default: %(default)s")
+    add("--rounds", type=int, default=21, metavar="N", help="default: %(default)s")
     add(
         "--seconds",
         type=int,
-        default=2,
+        default=1,
         metavar="S",
         help="for each server in each round; default: %(default)s",
     )
