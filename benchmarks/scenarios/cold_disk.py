@@ -1,6 +1,8 @@
 """How long small requests take while others wait for a slow disk."""
 
 import contextlib
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 
@@ -23,6 +25,8 @@ from benchmarks.trees import COLD
 
 DISK_MIB_PER_S = 16
 """For each server by itself. In 7 s nobody can finish a file, and find it in memory."""
+REST_S = 4
+"""Between two turns of a server: no memory is short of room again so soon after a use."""
 MOST = 4
 """So many times that much comes at most: some was on its way when counting began."""
 
@@ -48,15 +52,19 @@ def play(session: Session, contenders: tuple[str, ...]) -> Iterator[Round]:
             for pid in servers[name].pids():
                 group.write_text(str(pid))
 
+        rested = dict.fromkeys(contenders, 0.0)
+
         def turn(name: str, server: Server, number: int) -> Figures:
             load, size = loads[name]
             seconds = session.seconds
+            threading.Event().wait(max(0.0, rested[name] - time.monotonic()))
             evict([root / each for each in own[name]])
             before = server.read_bytes()
             with download(
                 server.port, files[name], mib_per_s=MIB_PER_S, cpu=CLIENT_CPU
             ) as cold:
                 figures = measure(server, load, size, seconds=seconds, seed=number)
+            rested[name] = time.monotonic() + REST_S
             check_coldness(name, server.read_bytes() - before, cold.bytes)
             if cold.mib_per_s > MOST * DISK_MIB_PER_S:
                 raise BenchmarkError(f"{name}: {cold.mib_per_s:.0f} MiB/s is not slow")

@@ -21,7 +21,7 @@ from sendfile_server.server.service import Service
 
 _log = logging.getLogger(__name__)
 
-SMALL_BODY = 65536
+SMALL_BODY = 32768
 """Bytes up to which head and body leave in one send: cheaper than two calls."""
 
 # How often a small file that changes while it is read is read again.
