@@ -1,6 +1,7 @@
 """Accept connections from one listening socket, one for each readiness event.
 
-Accepting until there is none would let one worker take them all.
+Accepting until there is none would let one worker take them all. One that has many
+more than another leaves the next to it, for a moment.
 
 Error handling: a connection that was given up before it could be accepted is
 nothing. Out of descriptors or memory (accept(2)), accepting pauses, and is tried
@@ -19,6 +20,9 @@ from sendfile_server.server.responder import Responder
 from sendfile_server.server.service import Service
 
 _log = logging.getLogger(__name__)
+
+# Long enough for a worker that is awake, and for others short enough.
+_TURN_OF_OTHERS_S = 0.001
 
 _EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS))
 _GIVEN_UP = frozenset(
@@ -45,16 +49,21 @@ class Listener:
         sock: socket.socket,
         service: Service,
         pool: Pool,
+        is_ahead: Callable[[], bool],
         opened: Callable[[Connection], None],
         closed: Callable[[Connection], None],
     ) -> None:
-        """Prepare; *opened* and *closed* are told of each connection."""
+        """Prepare; *opened* and *closed* are told of each connection.
+
+        *is_ahead* tells whether another worker is to go first.
+        """
         self._socket = sock
         # As plain numbers, which take no time to convert.
         self._kind = int(sock.family), int(sock.type), sock.proto
         self._is_tcp = sock.family != socket.AF_UNIX
         self._service = service
         self._responder = Responder(service, pool)
+        self._is_ahead = is_ahead
         self._opened = opened
         self._closed = closed
         self._is_accepting = False
@@ -64,7 +73,7 @@ class Listener:
         """Accept, or go on accepting."""
         if not self._is_accepting:
             self._is_accepting = True
-            self._service.loop.add_reader(self._socket.fileno(), self._accept)
+            self._service.loop.add_reader(self._socket.fileno(), self._accept_in_turn)
 
     def pause(self) -> None:
         """Leave whoever comes in the kernel's queue."""
@@ -79,6 +88,18 @@ class Listener:
             pass
         self.pause()
         self._socket.close()
+
+    def _accept_in_turn(self) -> None:
+        if not self._is_ahead():
+            self._accept()
+            return
+        self._service.loop.remove_reader(self._socket.fileno())
+        self._service.loop.call_later(_TURN_OF_OTHERS_S, self._accept_after_others)
+
+    def _accept_after_others(self) -> None:
+        if self._is_accepting:
+            self._service.loop.add_reader(self._socket.fileno(), self._accept_in_turn)
+            self._accept()  # whoever is still there was left alone by all others
 
     def _accept(self) -> bool:
         """Take one connection; False if there is none."""

@@ -11,6 +11,7 @@ from functools import partial
 
 from sendfile_server.config import Config, UnixAddress
 from sendfile_server.errors import ConfigError
+from sendfile_server.server.census import Census, Place
 from sendfile_server.server.limits import default_workers, raise_descriptor_limit
 from sendfile_server.server.sockets import listen, url_of
 from sendfile_server.server.supervisor import SIGNALS, Supervisor
@@ -41,10 +42,12 @@ def serve(config: Config) -> int:
     log_descriptor = _open_log(config.access_log)
     workers = min(config.workers or default_workers(), config.max_connections)
     shares = _share_connections(config.max_connections, workers)
+    census = Census(workers)
     announce = partial(_announce, config.directory, sockets, workers)
 
     def make_worker(number: int) -> Worker:
-        return Worker(config, sockets, shares[number], log_descriptor)
+        place = Place(number, shares[number], census)
+        return Worker(config, sockets, place, log_descriptor)
 
     try:
         if workers == 1:

@@ -16,6 +16,7 @@ from sendfile_server.resource.resolver import Resolver
 from sendfile_server.resource.root import Root
 from sendfile_server.semantics.media_types import build_table
 from sendfile_server.server.access_log import AccessLog
+from sendfile_server.server.census import Place
 from sendfile_server.server.clock import Clock
 from sendfile_server.server.connection import Connection
 from sendfile_server.server.limits import kept_files
@@ -42,12 +43,13 @@ class Worker:
         self,
         config: Config,
         sockets: list[socket.socket],
-        max_connections: int,
+        place: Place,
         log_descriptor: int | None,
     ) -> None:
         """Open the directory (or raise OSError) and prepare, without accepting."""
         self._loop = uvloop.new_event_loop()
-        self._max_connections = max_connections
+        self._place = place
+        place.note(0)  # and not what a predecessor had
         self._connections: set[Connection] = set()
         capacity = 0 if config.no_memory else config.memory * 1024 * 1024
         resolver = Resolver(
@@ -55,7 +57,7 @@ class Worker:
             os.fsencode(config.index),
             build_table(dict(config.mime_type)),
         )
-        kept = kept_files(max_connections) if capacity else 0
+        kept = kept_files(place.max_connections) if capacity else 0
         open_files = OpenFiles(resolver, kept, SMALL_BODY + 1, config.freshness)
         memory = Memory(resolver, capacity, config.freshness)
         log = (
@@ -74,7 +76,10 @@ class Worker:
             access_log=log,
         )
         self._listeners = [
-            Listener(sock, self._service, self._pool(), self._opened, self._closed)
+            Listener(
+                *(sock, self._service, self._pool()),
+                *(place.is_ahead, self._opened, self._closed),
+            )
             for sock in sockets
         ]
         self._has_told_of_copying = False
@@ -162,16 +167,22 @@ class Worker:
 
     def _opened(self, connection: Connection) -> None:
         self._connections.add(connection)
-        if len(self._connections) >= self._max_connections:
+        self._count()
+        if len(self._connections) >= self._place.max_connections:
             for listener in self._listeners:
                 listener.pause()
 
     def _closed(self, connection: Connection) -> None:
         self._connections.discard(connection)
+        self._count()
         self._resume_accepting()
 
+    def _count(self) -> None:
+        if not self._service.is_draining:  # then the place is a successor's
+            self._place.note(len(self._connections))
+
     def _resume_accepting(self) -> None:
-        has_room = len(self._connections) < self._max_connections
+        has_room = len(self._connections) < self._place.max_connections
         if has_room and not self._service.is_draining:
             for listener in self._listeners:
                 listener.resume()

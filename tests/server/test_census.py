@@ -1,0 +1,83 @@
+"""The census: how workers share connections, also with one that sleeps."""
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from running import Serve, wait_until
+from sendfile_server.server.census import Census, Place
+from wire import Client
+
+
+@pytest.mark.parametrize(
+    ("mine", "others", "expected"),
+    [
+        pytest.param(0, (), False, id="alone"),
+        pytest.param(1000, (), False, id="alone with many"),
+        pytest.param(4, (0,), False, id="a few more"),
+        pytest.param(5, (0,), True, id="more than a few"),
+        pytest.param(125, (100,), False, id="a fourth part more"),
+        pytest.param(126, (100,), True, id="more than that"),
+        pytest.param(126, (500, 100), True, id="of three, the least counts"),
+        pytest.param(100, (126,), False, id="behind"),
+    ],
+)
+def test_worker_is_ahead_of_the_least(
+    mine: int, others: tuple[int, ...], expected: bool
+) -> None:
+    """By more than a few, and more than a fourth part."""
+    census = Census(1 + len(others))
+    for number, count in enumerate(others, 1):
+        Place(number, 1000, census).note(count)
+    place = Place(0, 1000, census)
+    place.note(mine)
+    assert place.is_ahead() is expected
+
+
+def test_counts_are_seen_by_other_processes() -> None:
+    """They are in memory that parent and child share."""
+    census = Census(2)
+    pid = os.fork()
+    if not pid:
+        Place(1, 1000, census).note(5)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert Place(1, 1000, census).is_ahead()
+    assert not Place(0, 1000, census).is_ahead()
+
+
+def test_burst_is_shared_once_all_are_awake(serve: Serve, tmp_path: Path) -> None:
+    """Nobody waits for a worker that sleeps; it gets the next when it wakes."""
+    server = serve(tmp_path, "--workers", "2")
+    sleeper, other = server.children()
+    before = {pid: _sockets(pid) for pid in (sleeper, other)}
+    with contextlib.ExitStack() as stack:
+
+        def connect(count: int) -> None:
+            for _ in range(count):
+                client = stack.enter_context(Client(server.port))
+                client.send(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert client.response().status == 404
+
+        os.kill(sleeper, signal.SIGSTOP)
+        try:
+            connect(40)
+        finally:
+            os.kill(sleeper, signal.SIGCONT)
+        assert _sockets(sleeper) == before[sleeper]
+        connect(60)
+        counts = [_sockets(pid) - before[pid] for pid in (sleeper, other)]
+        assert sum(counts) == 100
+        assert max(counts) <= 60
+    wait_until(
+        lambda: all(_sockets(pid) == count for pid, count in before.items()),
+        "connections to be closed",
+    )
+
+
+def _sockets(pid: int) -> int:
+    links = Path(f"/proc/{pid}/fd").iterdir()
+    return sum(os.readlink(link).startswith("socket:") for link in links)
