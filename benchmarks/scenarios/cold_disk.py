@@ -26,7 +26,7 @@ from benchmarks.trees import COLD
 DISK_MIB_PER_S = 16
 """For each server by itself. In 7 s nobody can finish a file, and find it in memory."""
 REST_S = 4
-"""Between two turns of a server: no memory is short of room again so soon after a use."""
+"""Between two turns of a server: what was just used is not dropped otherwise."""
 MOST = 4
 """So many times that much comes at most: some was on its way when counting began."""
 

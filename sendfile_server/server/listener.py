@@ -49,21 +49,16 @@ class Listener:
         sock: socket.socket,
         service: Service,
         pool: Pool,
-        is_ahead: Callable[[], bool],
         opened: Callable[[Connection], None],
         closed: Callable[[Connection], None],
     ) -> None:
-        """Prepare; *opened* and *closed* are told of each connection.
-
-        *is_ahead* tells whether another worker is to go first.
-        """
+        """Prepare; *opened* and *closed* are told of each connection."""
         self._socket = sock
         # As plain numbers, which take no time to convert.
         self._kind = int(sock.family), int(sock.type), sock.proto
         self._is_tcp = sock.family != socket.AF_UNIX
         self._service = service
         self._responder = Responder(service, pool)
-        self._is_ahead = is_ahead
         self._opened = opened
         self._closed = closed
         self._is_accepting = False
@@ -90,7 +85,7 @@ class Listener:
         self._socket.close()
 
     def _accept_in_turn(self) -> None:
-        if not self._is_ahead():
+        if not self._service.place.is_ahead():
             self._accept()
             return
         self._service.loop.remove_reader(self._socket.fileno())

@@ -8,6 +8,7 @@ from sendfile_server.resource.open_files import OpenFiles
 from sendfile_server.resource.residency import Residency
 from sendfile_server.resource.resolver import Resolver
 from sendfile_server.server.access_log import AccessLog
+from sendfile_server.server.census import Place
 from sendfile_server.server.clock import Clock
 from sendfile_server.server.remembered import Memory
 from sendfile_server.transport.sendfile import Ways
@@ -18,6 +19,7 @@ class Service:
     """One worker's loop, files and log; used on the loop only."""
 
     config: Config
+    place: Place
     loop: asyncio.AbstractEventLoop
     clock: Clock
     resolver: Resolver

@@ -48,7 +48,6 @@ class Worker:
     ) -> None:
         """Open the directory (or raise OSError) and prepare, without accepting."""
         self._loop = uvloop.new_event_loop()
-        self._place = place
         place.note(0)  # and not what a predecessor had
         self._connections: set[Connection] = set()
         capacity = 0 if config.no_memory else config.memory * 1024 * 1024
@@ -67,6 +66,7 @@ class Worker:
         )
         self._service = Service(
             config=config,
+            place=place,
             loop=self._loop,
             clock=Clock(self._loop, config.keepalive_timeout, memory.tick),
             resolver=resolver,
@@ -76,10 +76,7 @@ class Worker:
             access_log=log,
         )
         self._listeners = [
-            Listener(
-                *(sock, self._service, self._pool()),
-                *(place.is_ahead, self._opened, self._closed),
-            )
+            Listener(sock, self._service, self._pool(), self._opened, self._closed)
             for sock in sockets
         ]
         self._has_told_of_copying = False
@@ -168,7 +165,7 @@ class Worker:
     def _opened(self, connection: Connection) -> None:
         self._connections.add(connection)
         self._count()
-        if len(self._connections) >= self._place.max_connections:
+        if len(self._connections) >= self._service.place.max_connections:
             for listener in self._listeners:
                 listener.pause()
 
@@ -179,10 +176,10 @@ class Worker:
 
     def _count(self) -> None:
         if not self._service.is_draining:  # then the place is a successor's
-            self._place.note(len(self._connections))
+            self._service.place.note(len(self._connections))
 
     def _resume_accepting(self) -> None:
-        has_room = len(self._connections) < self._place.max_connections
+        has_room = len(self._connections) < self._service.place.max_connections
         if has_room and not self._service.is_draining:
             for listener in self._listeners:
                 listener.resume()
