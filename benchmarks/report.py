@@ -68,14 +68,19 @@ def verdicts(
                 yield name, target, judge(target, results[name])
 
 
-def summary_table(results: Mapping[str, Result]) -> str:
-    """Return one row for each target: what was claimed, and what was measured."""
+def summary_table(results: Mapping[str, Result], *, only_claims: bool = False) -> str:
+    """Return one row for each target: what was claimed, and what was measured.
+
+    Those that claim nothing are left out if *only_claims*.
+    """
     rows = [
         "| scenario | target | measured [95 % interval] | |",
         "|---|---|---|---|",
     ]
     shown = ""
     for name, target, verdict in verdicts(results):
+        if only_claims and target.figure is None:
+            continue
         what = "" if name == shown else f"**{name}**: {SCENARIOS[name].what}"
         shown = name
         missing = f"not measured{_because(results[name])} | "
@@ -138,7 +143,7 @@ def readme_block(results: Mapping[str, Result]) -> str:
     if not results:
         return ""
     chart = f"![{_CHARTS['cpu']}](benchmarks/charts/cpu.svg)"
-    return f"{chart}\n\n{summary_table(results)}"
+    return f"{chart}\n\n{summary_table(results, only_claims=True)}"
 
 
 def details_block(results: Mapping[str, Result]) -> str:
