@@ -1,7 +1,8 @@
 """What the pure stages cost, one by one; no sockets, no files, no verdicts.
 
-Each is handed what a worker would hand it, so that the sum of them is the Python
-that a request costs if nothing about it is remembered.
+Each is handed what a worker would hand it. The sum of them, but for reduction, is the
+Python that a request costs if nothing about it is remembered; reduction is what one
+of a known kind costs instead of gate and parser.
 """
 
 import pytest
@@ -9,6 +10,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from sendfile_server.protocol.gate import Gate
 from sendfile_server.protocol.parser import parse_head
+from sendfile_server.protocol.reduction import cut_range, reduce_head
 from sendfile_server.response.heads import format_head
 from sendfile_server.response.plan import plan_response
 from sendfile_server.semantics.representations import Representation
@@ -81,6 +83,23 @@ def test_gate(benchmark: BenchmarkFixture, kind: str) -> None:
 def test_parse_head(benchmark: BenchmarkFixture, kind: str) -> None:
     """A head becomes a request."""
     assert benchmark(parse_head, HEADS[kind]).method == b"GET"
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_reduce_head(benchmark: BenchmarkFixture, kind: str) -> None:
+    """A head becomes its request line and what can change an answer."""
+    line, _, _ = HEADS[kind].partition(b"\r\n")
+    reduced = benchmark(reduce_head, HEADS[kind])
+    assert reduced is not None
+    assert reduced[0] == line
+
+
+def test_cut_range(benchmark: BenchmarkFixture) -> None:
+    """The one range of a head is cut out."""
+    given = head(b"GET / HTTP/1.1", b"Host: x", FIELDS["206"], b"Accept: */*")
+    cut = benchmark(cut_range, given)
+    assert cut is not None
+    assert cut[1] == (4096, 8191)
 
 
 @pytest.mark.parametrize(
