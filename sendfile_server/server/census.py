@@ -39,12 +39,14 @@ class Place:
     """Counted from 0."""
     max_connections: int
     """Its share of those that all may have."""
-    census: Census
+    census: Census | None
+    """None if it is alone."""
 
     def note(self, count: int) -> None:
         """Let *count* be how many connections it has."""
-        self.census.note(self.number, count)
+        if self.census:
+            self.census.note(self.number, count)
 
     def is_ahead(self) -> bool:
         """Tell whether it has many more than another."""
-        return self.census.is_ahead(self.number)
+        return self.census is not None and self.census.is_ahead(self.number)

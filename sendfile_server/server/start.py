@@ -42,7 +42,7 @@ def serve(config: Config) -> int:
     log_descriptor = _open_log(config.access_log)
     workers = min(config.workers or default_workers(), config.max_connections)
     shares = _share_connections(config.max_connections, workers)
-    census = Census(workers)
+    census = Census(workers) if workers > 1 else None
     announce = partial(_announce, config.directory, sockets, workers)
 
     def make_worker(number: int) -> Worker:
