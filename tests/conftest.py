@@ -2,6 +2,7 @@
 
 import re
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from running import Serve, Server, launch, wait_until
+from wire import Pair
 
 
 @pytest.fixture
@@ -43,6 +45,17 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     for server in servers:
         if server.process.poll() is None:
             server.stop(signal.SIGKILL)
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    """Connect a non-blocking socket, ours, to a peer by TCP."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        peer = socket.create_connection(listener.getsockname(), 20)
+        client, _ = listener.accept()
+    client.setblocking(False)
+    with client, peer:
+        yield client, peer
 
 
 @pytest.fixture

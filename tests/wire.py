@@ -30,6 +30,10 @@ class Response:
     is_complete: bool
 
 
+Pair = tuple[socket.socket, socket.socket]
+"""A socket of ours, which never waits, and its peer."""
+
+
 class Client:
     """One connection to 127.0.0.1, or to a Unix socket."""
 

@@ -89,7 +89,7 @@ class Residency:
             return None
         number, data = file.descriptor.number, bytearray(stop - start)
         try:
-            count = os.preadv(number, (data,), start, os.RWF_NOWAIT)
+            count = os.preadv(number, [data], start, os.RWF_NOWAIT)
         except BlockingIOError:
             return None
         except OSError:

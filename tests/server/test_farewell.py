@@ -5,39 +5,26 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from running import Serve, Server, clock_ahead, wait_until
 from sendfile_server.server.farewell import Farewell
+from sendfile_server.server.responder import SMALL_BODY
 from sendfile_server.transport.lingering import abort, unacknowledged
-from wire import Client, fetch, get
+from wire import Client, Pair, fetch, get
 
 MIB = 1 << 20
 BODIES = {
     "/empty.txt": b"",
     "/kib.bin": bytes(range(256)) * 4,
-    "/most.bin": bytes(range(256)) * 256,  # the largest that leaves in one piece
+    "/most.bin": bytes(range(256))
+    * (SMALL_BODY // 256),  # the largest that leaves in one piece
     "/mib.bin": bytes(range(256)) * 4096,
 }
 CLOSE = "Connection: close"
 TCP_CLOSE = 7
-
-Pair = tuple[socket.socket, socket.socket]
-
-
-@pytest.fixture
-def pair() -> Iterator[Pair]:
-    """Connect a non-blocking socket, ours, to a peer by TCP."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        peer = socket.create_connection(listener.getsockname(), 20)
-        client, _ = listener.accept()
-    client.setblocking(False)
-    with client, peer:
-        yield client, peer
-
 
 # By itself, with a clock that the tests move on.
 

@@ -18,13 +18,13 @@ from sendfile_server.response.plan import plan_response
 from sendfile_server.semantics.dates import format_http_date
 from sendfile_server.server.remembered import NO_KIND, Answer, Kind, Memory
 from sendfile_server.server.reply import Reply
+from sendfile_server.server.responder import SMALL_BODY
 
 MIB = 1 << 20
 LINE = b"GET /file HTTP/1.1"
 HOST = b"\r\nHost: x"
 END = b"\r\n\r\n"
 PLAIN = LINE + HOST + END
-SMALL_BODY = 65536
 
 
 @dataclass

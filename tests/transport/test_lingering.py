@@ -2,7 +2,6 @@
 
 import os
 import socket
-from collections.abc import Iterator
 
 import pytest
 
@@ -14,21 +13,9 @@ from sendfile_server.transport.lingering import (
     has_input,
     unacknowledged,
 )
+from wire import Pair
 
 MIB = 1024 * 1024
-
-Pair = tuple[socket.socket, socket.socket]
-
-
-@pytest.fixture
-def pair() -> Iterator[Pair]:
-    """Connect a non-blocking socket, ours, to a peer by TCP."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        peer = socket.create_connection(listener.getsockname(), 20)
-        client, _ = listener.accept()
-    client.setblocking(False)
-    with client, peer:
-        yield client, peer
 
 
 def test_finishing_shows_the_peer_the_end(pair: Pair) -> None:

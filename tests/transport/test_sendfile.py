@@ -16,12 +16,11 @@ from sendfile_server.errors import (
 )
 from sendfile_server.semantics.ranges import Span
 from sendfile_server.transport.sendfile import COPY_SIZE, Ways, send_span
+from wire import Pair
 
 MIB = 1024 * 1024
 CONTENT = os.urandom(MIB)
 MUCH = 1 << 40
-
-Pair = tuple[socket.socket, socket.socket]
 
 
 @pytest.fixture(params=["tcp", "unix"])

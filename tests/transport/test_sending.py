@@ -15,11 +15,10 @@ from sendfile_server.errors import ClientDisconnectedError, FileTruncatedError
 from sendfile_server.semantics.ranges import Span
 from sendfile_server.transport.sendfile import Ways
 from sendfile_server.transport.sending import Progress, Sending
+from wire import Pair
 
 MIB = 1024 * 1024
 CONTENT = os.urandom(2 * MIB)
-
-Pair = tuple[socket.socket, socket.socket]
 
 
 @dataclass
@@ -39,15 +38,10 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenedFile]:
 
 
 @pytest.fixture
-def pair() -> Iterator[Pair]:
-    """Connect a non-blocking socket, ours, to a peer by TCP."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        peer = socket.create_connection(listener.getsockname(), 20)
-        client, _ = listener.accept()
-    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    client.setblocking(False)
-    with client, peer:
-        yield client, peer
+def pair(pair: Pair) -> Pair:
+    """Connect them so that what is sent leaves at once."""
+    pair[0].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return pair
 
 
 def test_small_response_takes_one_turn(pair: Pair, file: OpenedFile) -> None:
