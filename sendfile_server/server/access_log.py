@@ -62,6 +62,7 @@ class AccessLog:
     def close(self, timeout: float) -> None:
         """Write what is noted, for at most *timeout* seconds."""
         self._flush()
+        self._tell_dropped()
         try:
             self._waiting.put(None, timeout=timeout)
         except queue.Full:
@@ -80,7 +81,10 @@ class AccessLog:
             self._waiting.put_nowait(b"".join(map(format_combined, records)))
         except queue.Full:
             self._dropped += len(records)
-            return
+        else:
+            self._tell_dropped()
+
+    def _tell_dropped(self) -> None:
         if self._dropped:
             _log.warning("%d access log lines were dropped", self._dropped)
             self._dropped = 0
