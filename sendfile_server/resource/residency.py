@@ -53,13 +53,13 @@ class Residency:
         """
         if file.is_remote:
             return False
-        first, last = start // _PROVEN_WINDOW, (stop - 1) // _PROVEN_WINDOW
-        for window in range(first, last + 1):
-            age = now - file.proven.get(window, _NEVER)
-            if 0 <= age <= _PROVEN_S:
-                continue
-            if not self._prove(file, window, start, stop, now):
+        proven = file.proven
+        window, last = start // _PROVEN_WINDOW, (stop - 1) // _PROVEN_WINDOW
+        while window <= last:
+            is_proven = 0 <= now - proven.get(window, _NEVER) <= _PROVEN_S
+            if not is_proven and not self._prove(file, window, start, stop, now):
                 return False
+            window += 1
         return True
 
     def _prove(
