@@ -40,6 +40,8 @@ _AS_FAST_AS = (
             ),
         )
     ),
+    # What nothing but the kernel's part of it takes.
+    Target(figure=None, against=("floor-sendfile",)),
     _NOISE,
 )
 _OURS = ("ours", "ours-again")
