@@ -35,7 +35,7 @@ MAY_TOUCH = {
     "click": {"cli.py"},
     "socket": {"transport/", "server/"},
     "os": {"resource/", "transport/", "server/"},
-    "ctypes": {"resource/"},
+    "ctypes": {"resource/", "transport/lending.py"},
     "threading": {"server/"},
     "asyncio": {"server/"},
     "signal": {"server/"},

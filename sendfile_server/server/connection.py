@@ -31,7 +31,7 @@ from sendfile_server.semantics.requests import Request
 from sendfile_server.server.delivery import LOOP_QUANTUM, Delivery
 from sendfile_server.server.farewell import Farewell
 from sendfile_server.server.parts import cut_part
-from sendfile_server.server.remembered import NO_KIND, Answer, Kind
+from sendfile_server.server.remembered import LEAST_LENT, NO_KIND, Answer, Kind
 from sendfile_server.server.reply import Reply
 from sendfile_server.server.responder import Responder
 from sendfile_server.server.service import Service
@@ -264,10 +264,12 @@ class Connection:
 
     def _repeat(self, head: bytes, kind: Kind, answer: Answer) -> bool:
         """Send *answer* as it is remembered; False if its file is not at hand."""
-        file = None
+        service, file = self._service, None
         if answer.span is None:
+            client, size = self._client, answer.size
+            loan = service.memory.lend(answer) if size >= LEAST_LENT else None
             try:
-                sent = self._client.send(answer.wire)
+                sent = loan.send(client, size) if loan else client.send(answer.wire)
             except OSError:
                 sent = 0  # whatever it is, it will be said again
         else:
@@ -279,7 +281,6 @@ class Connection:
         if sent < answer.size:
             self._deliver_rest(head, kind, answer, file, sent)
             return True
-        service = self._service
         if service.access_log:
             now = service.memory.now
             service.access_log.append(

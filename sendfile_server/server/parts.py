@@ -16,6 +16,9 @@ from sendfile_server.server.reply import Reply
 from sendfile_server.server.responder import SMALL_BODY
 from sendfile_server.server.service import Service
 
+SMALL_PART = 32768
+"""Bytes up to which a part is copied, in one call with its head: cheaper than two."""
+
 # A part that every file has, to see what its head is like.
 _FIRST_BYTE: Positions = (0, 0)
 
@@ -45,7 +48,7 @@ def cut_part(
     start, stop = positions
     size = stop - start
     wire = whole.part_head % (size, start, stop - 1)
-    if size > SMALL_BODY:
+    if size > SMALL_PART:
         sizes = len(wire) + size, 206, size
         return Answer(wire, *sizes, whole.evidence, Span(start, stop), whole.file)
     if not service.residency.is_warm(file, start, stop, now):

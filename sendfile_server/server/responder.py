@@ -21,8 +21,8 @@ from sendfile_server.server.service import Service
 
 _log = logging.getLogger(__name__)
 
-SMALL_BODY = 32768
-"""Bytes up to which head and body leave in one send: cheaper than two calls."""
+SMALL_BODY = 65536
+"""Bytes up to which head and body leave in one piece, and are remembered as such."""
 
 # How often a small file that changes while it is read is read again.
 _MAX_ATTEMPTS = 3

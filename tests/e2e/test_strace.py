@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from running import Serve, wait_until
+from running import Serve, clock_ahead, wait_until
 from tools import need
 from wire import Client, fetch
 
@@ -66,6 +66,45 @@ def test_small_file_takes_one_send(serve: Serve, site: Path, tmp_path: Path) -> 
     assert len(sends) == 2
     assert all(int(count) > 1024 for count in sends)
     assert "sendfile" not in log.read_text()
+
+
+def test_file_of_some_pages_is_lent(serve: Serve, site: Path, tmp_path: Path) -> None:
+    """Asked for again and again, head and body leave in one sendfile."""
+    content = PATTERN * 1000
+    (site / "pages.bin").write_bytes(content)
+    log = tmp_path / "strace"
+    prefix = (*trace(log, "-e", f"trace={CALLS}"), *clock_ahead(tmp_path))
+    server = serve(site, "--workers", "1", prefix=prefix)
+
+    with Client(server.port) as client:
+        answers = [client.request("/pages.bin").body for _ in range(20)]
+    server.stop()
+    sent = re.findall(
+        r"^[0-9]+ +sendfile\(.* = ([0-9]+)$", log.read_text(), re.MULTILINE
+    )
+
+    assert answers == [content] * 20
+    # Each wall second begins with copies of one or two; it took some of them at most.
+    assert len(sent) >= 10
+    assert all(int(count) > len(content) for count in sent)
+
+
+@pytest.mark.parametrize("call", ["sendfile", "memfd_create"])
+def test_refused_lending_copies(
+    serve: Serve, site: Path, tmp_path: Path, call: str
+) -> None:
+    """Where a file in memory can't be had or sent, the same bytes arrive."""
+    content = PATTERN * 1000
+    (site / "pages.bin").write_bytes(content)
+    inject = ("-e", f"trace={call}", "-e", f"inject={call}:error=EINVAL")
+    log = tmp_path / "strace"
+    prefix = (*trace(log, *inject), *clock_ahead(tmp_path))
+    server = serve(site, "--workers", "1", prefix=prefix)
+
+    with Client(server.port) as client:
+        assert all(client.request("/pages.bin").body == content for _ in range(20))
+    server.stop()
+    assert "INJECTED" in log.read_text()
 
 
 def test_refused_sendfile_copies(serve: Serve, site: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from running import Serve, Server, wait_until
+from running import Serve, Server, clock_ahead, wait_until
 from wire import Client, fetch, get
 
 MIB = 1 << 20
@@ -55,6 +55,27 @@ def pass_time(seconds: float) -> None:
 def threads(server: Server) -> int:
     """Count the threads of *server*."""
     return len(list(Path(f"/proc/{server.process.pid}/task").iterdir()))
+
+
+# What is remembered whole.
+
+
+@pytest.mark.parametrize("size", [100, 9_000, 64_000, 65_536])
+def test_slow_reader_gets_every_repetition_whole(
+    serve: Serve, site: Path, tmp_path: Path, size: int
+) -> None:
+    """Wherever the socket is full, the rest follows, and so does the next answer."""
+    data = make_file(site / "again.bin", size, b"again")
+    server = serve(site, "--workers", "1", prefix=clock_ahead(tmp_path))
+
+    with Client(server.port) as client:
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        for _ in range(4):  # to be remembered, and lent
+            assert client.request("/again.bin").body == data
+        client.send(get("/again.bin") * 200)
+        pass_time(0.3)
+        for _ in range(200):
+            assert client.response().body == data
 
 
 # Files that change.

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from running import Serve, Server, clock_ahead, wait_until
-from sendfile_server.server.responder import SMALL_BODY
+from sendfile_server.server.parts import SMALL_PART
 from wire import Client, Response, fetch, get
 
 SIZE = 300_000
@@ -40,8 +40,8 @@ PARTS = {
     "0-0": (0, 1),
     "299999-299999": (SIZE - 1, SIZE),
     "100-199": (100, 200),
-    f"0-{SMALL_BODY - 1}": (0, SMALL_BODY),  # the largest that leaves in one piece
-    f"1-{SMALL_BODY + 1}": (1, SMALL_BODY + 2),
+    f"0-{SMALL_PART - 1}": (0, SMALL_PART),  # the largest that leaves in one piece
+    f"1-{SMALL_PART + 1}": (1, SMALL_PART + 2),
     "0-299999": (0, SIZE),
     "299990-": (SIZE - 10, SIZE),
     "0-": (0, SIZE),
@@ -75,7 +75,7 @@ def test_any_part_is_that_of_the_file(server: Server) -> None:
     """Whatever is asked for on one connection, everything comes in its order."""
     ends = st.one_of(
         st.integers(0, SIZE + 9),
-        st.sampled_from([0, SMALL_BODY - 1, SMALL_BODY, SIZE - 1, SIZE]),
+        st.sampled_from([0, SMALL_PART - 1, SMALL_PART, SIZE - 1, SIZE]),
     )
 
     @given(st.lists(st.tuples(ends, ends), min_size=1, max_size=5))
