@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
-from sendfile_server.transport.lingering import unacknowledged
+from sendfile_server.transport.room import unacknowledged
 
 DEADLINE_S = 20.0
 

@@ -2,12 +2,14 @@
 
 A turn on the loop sends only what is in memory, and not much of it; what would
 wait for a disk is sent by jobs. A client that has no room costs no thread: it
-waits on the loop until it is writable.
+waits on the loop until it is writable. Only the few that take the most are sent
+to by threads that wait for room in the kernel, which saves all those turns.
 """
 
 import contextlib
 import logging
 import socket
+import time
 from collections.abc import Callable, Iterable
 
 from sendfile_server.errors import (
@@ -19,7 +21,8 @@ from sendfile_server.resource.files import OpenFile
 from sendfile_server.semantics.ranges import Span
 from sendfile_server.server.pool import Pool
 from sendfile_server.server.service import Service
-from sendfile_server.transport.lingering import abort, deepen_queue, unacknowledged
+from sendfile_server.transport.lingering import abort
+from sendfile_server.transport.room import deepen_queue, unacknowledged, waiting
 from sendfile_server.transport.sending import Progress, Sending
 
 _log = logging.getLogger(__name__)
@@ -31,6 +34,15 @@ _COLD_QUANTUM = 256 * 1024
 # and most segments leave when its acknowledgements come, not in our calls.
 _FAST = 256 * 1024
 _DEEP_QUEUE = 4 * 1024 * 1024
+# What is left of a long response goes to such a client by a thread of its own, if one
+# is free, as long as it takes so much in a second on the whole. The thread comes back
+# after so many seconds, or when it has waited for room for so long.
+_LONG = 8 * 1024 * 1024
+_BULK_RATE = 16 * 1024 * 1024
+_BULK_S = 1.0
+_BULK_WAIT_MS = 200
+# One of its calls sends a quantum, at worst 64 KiB after each wait.
+_LONGEST_BULK_CALL_S = 10
 
 
 class Delivery:
@@ -41,11 +53,13 @@ class Delivery:
     """
 
     __slots__ = (
+        "_began",
         "_client",
         "_done",
         "_failure",
         "_file",
         "_is_fast",
+        "_is_in_bulk",
         "_is_waiting",
         "_pool",
         "_queued",
@@ -73,10 +87,12 @@ class Delivery:
         self._done: Callable[[TransferError | None], None] = _unexpected
         self._is_waiting = False
         self._is_fast = False
+        self._is_in_bulk = False
         self._queued = 0
         self._failure: TransferError | None = None
         self.is_owned_by_job = False
-        self.progressed = service.clock.elapsed
+        self._began = service.clock.elapsed
+        self.progressed = self._began
         """When something was last sent, by the clock's elapsed seconds."""
 
     @property
@@ -96,8 +112,12 @@ class Delivery:
         """Tell whether the kernel holds as much for the client as when last asked.
 
         A queue that shrinks is a slow client's progress: nothing can be sent
-        before there is room for a good deal.
+        before there is room for a good deal. A thread that waits comes back soon,
+        unless it is stuck in a disk.
         """
+        if self._is_in_bulk:
+            since = self._service.clock.elapsed - self.progressed
+            return since > _LONGEST_BULK_CALL_S
         before, self._queued = self._queued, unacknowledged(self._client)
         return self._queued >= before
 
@@ -118,6 +138,9 @@ class Delivery:
         span = self._sending.next_span()
         if span and not self._is_warm(*span):
             self._give_to_pool(*span)
+            return False
+        if span and self._is_fast and self._is_for_bulk(*span):
+            self._give_to_bulk()
             return False
         before = self._sending.sent
         progress = self._sending.advance(LOOP_QUANTUM, is_warm=True)
@@ -166,6 +189,34 @@ class Delivery:
         self._pool.submit(
             lambda: sending.advance(_COLD_QUANTUM, is_warm=False), advanced
         )
+
+    def _is_for_bulk(self, start: int, stop: int) -> bool:
+        seconds = self._service.clock.elapsed - self._began
+        return (
+            stop - start >= _LONG
+            and self.sent >= _BULK_RATE * seconds
+            and self._service.bulk.has_room
+        )
+
+    def _give_to_bulk(self) -> None:
+        self._stop_waiting()
+        self.is_owned_by_job = self._is_in_bulk = True
+        self.progressed = self._service.clock.elapsed
+
+        def advanced(result: Progress | Exception) -> None:
+            self.is_owned_by_job = self._is_in_bulk = False
+            self._take_back(result)
+
+        self._service.bulk.submit(self._send_waiting, advanced)
+
+    def _send_waiting(self) -> Progress:
+        end = time.monotonic() + _BULK_S
+        with waiting(self._client, _BULK_WAIT_MS):
+            while True:
+                progress = self._sending.advance(LOOP_QUANTUM, is_warm=True)
+                self.progressed = self._service.clock.elapsed
+                if progress is not Progress.SPENT or time.monotonic() > end:
+                    return progress
 
     def _take_back(self, result: Progress | Exception) -> None:
         if self._failure:

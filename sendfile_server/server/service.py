@@ -10,6 +10,7 @@ from sendfile_server.resource.resolver import Resolver
 from sendfile_server.server.access_log import AccessLog
 from sendfile_server.server.census import Place
 from sendfile_server.server.clock import Clock
+from sendfile_server.server.pool import Pool
 from sendfile_server.server.remembered import Memory
 from sendfile_server.transport.sendfile import Ways
 
@@ -27,6 +28,8 @@ class Service:
     memory: Memory
     residency: Residency
     access_log: AccessLog | None
+    bulk: Pool
+    """For long responses to fast clients; without a thread here, the loop sends."""
     ways: Ways = field(default_factory=Ways)
     last_request: int = field(init=False)
     """How many requests a connection may have had for another not to be its last."""

@@ -33,6 +33,8 @@ _SWEEP_INTERVAL_S = 1.0
 _DRAIN_INTERVAL_S = 0.05
 # Jobs of one pool that may be unfinished before new requests get 503.
 _POOL_DEPTH = 1024
+# Long responses that threads send, at once; there is no queue.
+_BULK_THREADS = 4
 _LOG_CLOSE_S = 2.0
 
 
@@ -74,6 +76,7 @@ class Worker:
             memory=memory,
             residency=Residency(0) if config.no_memory else Residency(),
             access_log=log,
+            bulk=Pool(self._loop, "bulk", _BULK_THREADS, _BULK_THREADS),
         )
         self._listeners = [
             Listener(sock, self._service, self._pool(), self._opened, self._closed)

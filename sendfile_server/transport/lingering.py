@@ -45,16 +45,3 @@ def discard(client: socket.SocketType) -> int | None:
 def abort(client: socket.SocketType) -> None:
     """Make the coming close a reset, which frees what is queued at once."""
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
-
-
-def deepen_queue(client: socket.SocketType, size: int) -> None:
-    """Let the kernel take *size* bytes that are not on their way yet (tcp(7))."""
-    if client.family != socket.AF_UNIX:
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, size)
-
-
-def unacknowledged(client: socket.SocketType) -> int:
-    """Count the bytes that the client has not taken yet (SIOCOUTQ, tcp(7))."""
-    count = fcntl.ioctl(client.fileno(), termios.TIOCOUTQ, bytes(_INT.size))
-    queued: int = _INT.unpack(count)[0]
-    return queued

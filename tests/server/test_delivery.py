@@ -1,5 +1,6 @@
 """Files on their way: changed under us, given up, stalled, and side by side."""
 
+import contextlib
 import hashlib
 import os
 import socket
@@ -44,6 +45,16 @@ def begin(server: Server, target: str) -> Client:
     client.send(get(target))
     client.socket.recv(1, socket.MSG_PEEK)
     return client
+
+
+def take(client: Client, size: int) -> bytes:
+    """Return the next *size* bytes that come."""
+    data = bytearray()
+    while len(data) < size:
+        piece = client.socket.recv(min(MIB, size - len(data)))
+        assert piece, "the end, too early"
+        data += piece
+    return bytes(data)
 
 
 def pass_time(seconds: float) -> None:
@@ -246,6 +257,84 @@ def test_stuck_job_is_given_up_once(serve: Serve, site: Path) -> None:
     wait_until(lambda: "cut short:" in server.log.read_text(), "the log line")
     assert server.log.read_text().count("cut short:") == 1
     assert "Traceback" not in server.log.read_text()
+
+
+# Threads that wait for room.
+
+LONG = 64 * MIB
+
+
+def test_long_response_to_a_fast_client_gets_a_thread(
+    serve: Serve, site: Path, tmp_path: Path
+) -> None:
+    """Nearly all of it is sent by another thread than the one that took the request."""
+    data = make_file(site / "long.bin", LONG, b"long")
+    log = tmp_path / "strace"
+    calls = "trace=sendfile,recvfrom"
+    prefix = ("strace", "-f", "-qq", "-o", str(log), "-e", calls)
+    server = serve(site, "--workers", "1", prefix=prefix)
+
+    body = fetch(server.port, "/long.bin").body
+    server.stop()
+    sent: dict[str, int] = {}
+    loop = ""
+    for line in log.read_text().splitlines():
+        thread, call = line.split(maxsplit=1)
+        if call.startswith("recvfrom("):
+            loop = thread
+        if "sendfile" in call and (count := call.rpartition("= ")[2]).isdigit():
+            sent[thread] = sent.get(thread, 0) + int(count)
+
+    assert body == data
+    assert sum(sent.values()) == LONG
+    assert sent.pop(loop) < LONG // 2
+    assert sum(sent.values()) > LONG // 2
+
+
+def test_clients_that_stall_in_threads_keep_nobody_out(
+    serve: Serve, site: Path
+) -> None:
+    """More of them than there are threads; and each gets everything in the end."""
+    data = make_file(site / "long.bin", LONG, b"long")
+    server = serve(site, "--workers", "1")
+
+    with ThreadPoolExecutor(8) as readers, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Client(server.port)) for _ in range(8)]
+
+        def take_some(client: Client) -> bytes:
+            client.send(get("/long.bin"))
+            return take(client, 16 * MIB)
+
+        begun = list(readers.map(take_some, clients))
+        pass_time(1.5)
+        assert fetch(server.port, "/long.bin").body == data
+        assert fetch(server.port, "/digits.txt").body == b"0123456789"
+
+        def take_rest(client: Client, begin: bytes) -> bytes:
+            head_size = begin.index(b"\r\n\r\n") + 4
+            return begin[head_size:] + take(client, head_size + LONG - len(begin))
+
+        assert all(each == data for each in readers.map(take_rest, clients, begun))
+    assert "Traceback" not in server.log.read_text()
+
+
+@pytest.mark.slow
+def test_thread_that_is_stuck_is_given_up(serve: Serve, site: Path) -> None:
+    """A disk that hangs ends the answer, though its thread is still in it."""
+    make_file(site / "long.bin", LONG, b"long")
+    hang = "inject=sendfile:delay_enter=25s:when=4"
+    server = serve(
+        site,
+        *("--workers", "1", "--send-timeout", "1"),
+        prefix=("strace", "-f", "-qq", "-o", "/dev/null", "-e", hang),
+    )
+
+    with Client(server.port) as client:
+        began = time.monotonic()
+        answer = client.request("/long.bin")
+        assert not answer.is_complete
+        assert 10 <= time.monotonic() - began < 24
+    assert fetch(server.port, "/digits.txt").body == b"0123456789"
 
 
 @pytest.mark.slow

@@ -11,7 +11,6 @@ from sendfile_server.transport.lingering import (
     discard,
     finish_sending,
     has_input,
-    unacknowledged,
 )
 from wire import Pair
 
@@ -108,19 +107,6 @@ def test_aborting_resets(pair: Pair) -> None:
     client.close()
     with pytest.raises(ConnectionResetError):
         _read_all(peer)
-
-
-def test_unacknowledged_bytes_shrink_as_the_peer_reads(pair: Pair) -> None:
-    """They are the progress of a client too slow to make room."""
-    client, peer = pair
-    assert unacknowledged(client) == 0
-    sent = _fill(client)
-    before = unacknowledged(client)
-    assert 0 < before <= sent
-    received = 0
-    while received < sent:
-        received += len(peer.recv(65536))
-    wait_until(lambda: unacknowledged(client) == 0, "the last acknowledgement")
 
 
 def _fill(client: socket.socket) -> int:

@@ -1,0 +1,41 @@
+"""Room in a socket's queue: how much there is, how much is in use, and who waits."""
+
+import contextlib
+import fcntl
+import os
+import socket
+import struct
+import termios
+from collections.abc import Iterator
+
+_INT = struct.Struct("i")
+_TIMEVAL = struct.Struct("ll")
+
+
+def deepen_queue(client: socket.SocketType, size: int) -> None:
+    """Let the kernel take *size* bytes that are not on their way yet (tcp(7))."""
+    if client.family != socket.AF_UNIX:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, size)
+
+
+def unacknowledged(client: socket.SocketType) -> int:
+    """Count the bytes that the client has not taken yet (SIOCOUTQ, tcp(7))."""
+    count = fcntl.ioctl(client.fileno(), termios.TIOCOUTQ, bytes(_INT.size))
+    queued: int = _INT.unpack(count)[0]
+    return queued
+
+
+@contextlib.contextmanager
+def waiting(client: socket.SocketType, timeout_ms: int) -> Iterator[None]:
+    """Let calls on *client* wait for room, for at most *timeout_ms* each time.
+
+    A call that has waited in vain returns as one that would block (SO_SNDTIMEO,
+    socket(7)). Nobody else may use *client* meanwhile, but to shut it down.
+    """
+    timeout = _TIMEVAL.pack(*divmod(timeout_ms * 1000, 1_000_000))
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)
+    os.set_blocking(client.fileno(), True)
+    try:
+        yield
+    finally:
+        os.set_blocking(client.fileno(), False)
