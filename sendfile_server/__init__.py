@@ -4,10 +4,11 @@
 2. `resource` turns its target into an open file, a redirect or a refusal.
 3. `response` decides the status, the fields and the body: a pure function.
 4. `transport` puts the chunks on the socket: bytes by send, spans by sendfile.
-5. `server` composes: connections, listeners, worker pools, a supervisor.
+5. `server` composes: connections, what they share, and what is remembered.
 
 The stages share the words of `semantics` and the tree of `errors`, and never
-import one another; only `server` sees them all. `config` states every option
+import one another; only `server` sees them all. It runs in `hosting`: workers,
+listeners, a supervisor. `options` says what an option is, `config` states every one
 once; `cli` is the command.
 """
 

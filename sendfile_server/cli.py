@@ -1,23 +1,68 @@
-"""The command ``sendfile-serve``: options to a `Config`, errors to exit codes."""
+"""The commands: options to a configuration, errors to exit codes."""
 
 import difflib
 import sys
 import tomllib
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass
 from typing import Any, NoReturn
 
 import click
 
 from sendfile_server import __version__
-from sendfile_server.config import Config, Option, options
+from sendfile_server.config import Config
 from sendfile_server.errors import ConfigError
+from sendfile_server.options import GROUPS, Option, arguments, options
 from sendfile_server.server.start import check, serve
 
-_PREFIX = "SENDFILE_SERVE"
-_EPILOG = (
-    "Every option is also a variable of the environment (SENDFILE_SERVE_PORT=80;"
-    " spaces between the values of a list) and a key of the TOML file (port = 80)."
-    " The command line wins over the environment, the environment over the file."
+
+@dataclass(frozen=True, slots=True)
+class _Program:
+    name: str
+    help: str
+    config_type: type
+    check: Callable[[Any], None]
+    """Raises ConfigError unless what the configuration asks for can be done."""
+    run: Callable[[Any], int]
+    """Returns the exit code."""
+
+    @property
+    def prefix(self) -> str:
+        """What its variables in the environment begin with."""
+        return self.name.replace("-", "_").upper()
+
+
+_SERVE = _Program(
+    name="sendfile-serve",
+    help="Serve the files below DIR over HTTP/1.1.",
+    config_type=Config,
+    check=check,
+    run=serve,
 )
+
+
+def main() -> NoReturn:
+    """Run ``sendfile-serve``."""
+    _main(_SERVE)
+
+
+def _main(program: _Program) -> NoReturn:
+    """Run the command and exit: 0 done, 1 failed, 2 asked for wrongly."""
+    try:
+        command = _command(program)
+        sys.exit(command.main(prog_name=program.name, standalone_mode=False))
+    except ConfigError as error:
+        _exit_with(program, str(error), 2)
+    except click.ClickException as error:
+        _exit_with(program, error.format_message(), error.exit_code)
+    except click.Abort:
+        sys.exit(130)
+
+
+def _exit_with(program: _Program, message: str, code: int) -> NoReturn:
+    # One line, whatever the message was made of.
+    click.echo(f"{program.name}: {' '.join(message.split())}", err=True)
+    sys.exit(code)
 
 
 class _OptionType(click.ParamType):  # type: ignore[type-arg,unused-ignore] # generic since click 8.4
@@ -42,80 +87,89 @@ class _OptionType(click.ParamType):  # type: ignore[type-arg,unused-ignore] # ge
 class _GroupedCommand(click.Command):
     """Lists its options under the headings of their groups."""
 
+    def __init__(self, program: _Program, **settings: Any) -> None:  # noqa: ANN401 - as click's
+        super().__init__(program.name, **settings)
+        self._stated = options(program.config_type)
+
     def format_options(
         self, ctx: click.Context, formatter: click.HelpFormatter
     ) -> None:
-        stated = options()
-        # In the order in which they are stated; what is the command's own, last.
-        groups: dict[str, list[tuple[str, str]]] = {
-            option.group: [] for option in stated.values()
-        }
+        # What is the command's own, last.
+        groups: dict[str, list[tuple[str, str]]] = {name: [] for name in GROUPS}
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
             if record and isinstance(param, click.Option):
-                known = stated.get(param.name or "")
+                known = self._stated.get(param.name or "")
                 groups.setdefault(known.group if known else "Other", []).append(record)
         for heading, records in groups.items():
-            with formatter.section(heading):
-                formatter.write_dl(records, col_max=28)
+            if records:
+                with formatter.section(heading):
+                    formatter.write_dl(records, col_max=28)
 
 
-def main() -> NoReturn:
-    """Run the command and exit: 0 done, 1 failed, 2 asked for wrongly."""
-    try:
-        sys.exit(_command().main(prog_name="sendfile-serve", standalone_mode=False))
-    except ConfigError as error:
-        _exit_with(str(error), 2)
-    except click.ClickException as error:
-        _exit_with(error.format_message(), error.exit_code)
-    except click.Abort:
-        sys.exit(130)
-
-
-def _exit_with(message: str, code: int) -> NoReturn:
-    # One line, whatever the message was made of.
-    click.echo(f"sendfile-serve: {' '.join(message.split())}", err=True)
-    sys.exit(code)
-
-
-def _command() -> click.Command:
-    directory = click.Argument(
-        ["directory"], metavar="DIR", envvar=f"{_PREFIX}_DIRECTORY"
-    )
+def _command(program: _Program) -> click.Command:
     file = click.Option(
         ["--config"],
         type=click.Path(),
         metavar="FILE",
         help="Read options from a TOML file.",
-        envvar=f"{_PREFIX}_CONFIG",
+        envvar=f"{program.prefix}_CONFIG",
         is_eager=True,
         expose_value=False,
-        callback=_load_file,
+        callback=_load_file(program),
     )
     only_check = click.Option(
         ["--check", "only_check"],
         is_flag=True,
-        help="Validate the options and the directory, and exit.",
+        help="Validate the options and what they name, and exit.",
     )
     version = click.version_option(__version__, package_name="sendfile-server")
     return version(
         _GroupedCommand(
-            "sendfile-serve",
-            callback=_run,
-            params=[
-                directory,
-                *(_make_option(*each) for each in options().items()),
-                file,
-                only_check,
-            ],
-            help="Serve the files below DIR over HTTP/1.1.",
-            epilog=_EPILOG,
+            program,
+            callback=_run(program),
+            params=[*_arguments(program), *_options(program), file, only_check],
+            help=program.help,
+            epilog=_epilog(program),
             context_settings={"max_content_width": 80},
         )
     )
 
 
-def _make_option(name: str, option: Option) -> click.Option:
+def _epilog(program: _Program) -> str:
+    return (
+        "Every option is also a variable of the environment"
+        f" ({program.prefix}_WORKERS=2; spaces between the values of a list) and a key"
+        " of the TOML file (workers = 2). The command line wins over the environment,"
+        " the environment over the file."
+    )
+
+
+def _arguments(program: _Program) -> list[click.Parameter]:
+    return [
+        click.Argument(
+            [name],
+            type=_OptionType(stated),
+            metavar=stated.metavar,
+            required=stated.default is MISSING,
+            envvar=_variable(program, name),
+        )
+        for name, stated in arguments(program.config_type).items()
+    ]
+
+
+def _options(program: _Program) -> list[click.Parameter]:
+    return [
+        _make_option(name, option, _variable(program, name))
+        for name, option in options(program.config_type).items()
+    ]
+
+
+def _variable(program: _Program, name: str) -> str:
+    return f"{program.prefix}_{name.upper()}"
+
+
+def _make_option(name: str, option: Option, variable: str) -> click.Option:
     is_flag = isinstance(option.default, bool)
     shown = option.help
     if not is_flag and option.default not in (None, ()):
@@ -132,30 +186,38 @@ def _make_option(name: str, option: Option) -> click.Option:
         default=None,
         multiple=isinstance(option.default, tuple),
         help=shown,
-        envvar=f"{_PREFIX}_{name.upper()}",
+        envvar=variable,
     )
 
 
-def _run(*, only_check: bool, **given: Any) -> int:  # noqa: ANN401 - any option's
-    set_ones = {key: value for key, value in given.items() if value not in (None, ())}
-    config = Config(**set_ones)
-    if only_check:
-        check(config)
-        click.echo("sendfile-serve: the configuration is valid", err=True)
-        return 0
-    return serve(config)
+def _run(program: _Program) -> Callable[..., int]:
+    def run(*, only_check: bool, **given: Any) -> int:  # noqa: ANN401 - any option's
+        set_ones = {k: v for k, v in given.items() if v not in (None, ())}
+        config = program.config_type(**set_ones)
+        if only_check:
+            program.check(config)
+            click.echo(f"{program.name}: the configuration is valid", err=True)
+            return 0
+        return program.run(config)
+
+    return run
 
 
 def _load_file(
-    ctx: click.Context, _param: click.Parameter, path: str | None
-) -> str | None:
-    """Make the values of the TOML file the defaults of the options."""
-    if path is not None:
-        ctx.default_map = _defaults_from(path)
-    return path
+    program: _Program,
+) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
+    def load(
+        ctx: click.Context, _param: click.Parameter, path: str | None
+    ) -> str | None:
+        """Make the values of the TOML file the defaults of the options."""
+        if path is not None:
+            ctx.default_map = _defaults_from(program, path)
+        return path
+
+    return load
 
 
-def _defaults_from(path: str) -> dict[str, object]:
+def _defaults_from(program: _Program, path: str) -> dict[str, object]:
     try:
         with open(path, "rb") as file:
             values = tomllib.load(file)
@@ -163,8 +225,9 @@ def _defaults_from(path: str) -> dict[str, object]:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
-    stated = options()
-    names = {_spell(name): name for name in ("directory", *stated)}
+    stated = options(program.config_type)
+    known = (*arguments(program.config_type), *stated)
+    names = {_spell(name): name for name in known}
     for key in values:
         if key not in names:
             near = difflib.get_close_matches(key, names, n=1, cutoff=0)

@@ -18,12 +18,14 @@ MAY_IMPORT = {
     "resource": {"errors", "semantics"},
     "response": {"errors", "semantics"},
     "transport": {"errors", "semantics"},
-    "config": {"errors", "semantics"},
+    "options": set(),
+    "config": {"errors", "options", "semantics"},
+    "hosting": {"config", "errors", "options"},
     "server": {
-        *("config", "errors", "semantics"),
+        *("config", "errors", "hosting", "semantics"),
         *("protocol", "resource", "response", "transport"),
     },
-    "cli": {"", "config", "errors", "server"},
+    "cli": {"", "config", "errors", "options", "server"},
     "__main__": {"cli"},
     "": set(),
 }
@@ -31,14 +33,14 @@ MAY_IMPORT = {
 # Each library or kernel interface, and the files or folders that may import it.
 MAY_TOUCH = {
     "h11": {"protocol/parser.py"},
-    "uvloop": {"server/worker.py"},
+    "uvloop": {"hosting/worker.py"},
     "click": {"cli.py"},
-    "socket": {"transport/", "server/"},
-    "os": {"resource/", "transport/", "server/"},
+    "socket": {"transport/", "hosting/", "server/"},
+    "os": {"resource/", "transport/", "hosting/", "server/"},
     "ctypes": {"resource/", "transport/lending.py"},
-    "threading": {"server/"},
-    "asyncio": {"server/"},
-    "signal": {"server/"},
+    "threading": {"hosting/", "server/"},
+    "asyncio": {"hosting/", "server/"},
+    "signal": {"hosting/"},
 }
 
 CLOCKS = {"time.time", "time.monotonic", "datetime.now", "datetime.today"}

@@ -10,11 +10,12 @@ import pytest
 
 from running import Serve
 from sendfile_server import __version__
-from sendfile_server.config import options
+from sendfile_server.config import Config
+from sendfile_server.options import options
 from tools import need
 from wire import fetch
 
-NAMES = {name: name.replace("_", "-") for name in options()}
+NAMES = {name: name.replace("_", "-") for name in options(Config)}
 # A value that each option takes, and that is not its default.
 VALUES = {
     "host": "127.0.0.2",
@@ -202,16 +203,16 @@ def test_help_lists_everything() -> None:
     text = run("--help", environment={"COLUMNS": "200"}).stdout
 
     assert max(map(len, text.splitlines())) <= 80
-    for name, option in options().items():
+    for name, option in options(Config).items():
         heading = text.index(f"\n{option.group}:\n")
         assert text.index(f"\n  --{NAMES[name]} ") > heading
 
 
-@pytest.mark.parametrize("name", options())
+@pytest.mark.parametrize("name", options(Config))
 def test_option_comes_from_anywhere(site: Path, tmp_path: Path, name: str) -> None:
     """Each option is taken from the command line, the environment and the file."""
     value = VALUES[name]
-    is_flag = isinstance(options()[name].default, bool)
+    is_flag = isinstance(options(Config)[name].default, bool)
     line = (f"--{NAMES[name]}", *(() if is_flag else (value,)))
     is_bare = value.isdigit() or is_flag
     file = tmp_path / "serve.toml"

@@ -4,15 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from sendfile_server.config import Option, options
+from sendfile_server.config import Config
+from sendfile_server.options import Option, options
 
 TOP = Path(__file__).parents[1]
 README = (TOP / "README.md").read_text()
 
 
-@pytest.mark.parametrize(("name", "option"), options().items(), ids=options())
+OPTIONS = options(Config)
+
+
+@pytest.mark.parametrize(("name", "option"), OPTIONS.items(), ids=OPTIONS)
 def test_readme_states_each_option(name: str, option: Option) -> None:
-    """The table of the README has every option, with its metavar and default."""
+    """A table of the README has every option, with its metavar and default."""
     flag = f"--{name.replace('_', '-')} {option.metavar}".strip()
     row = next((row for row in README.splitlines() if f"| `{flag}`" in row), "")
 

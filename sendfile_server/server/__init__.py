@@ -1,5 +1,5 @@
-"""The composition: connections, listeners, pools, workers and their supervisor.
+"""The composition: connections that are served files, and what they share.
 
-Only this package sees all the stages. Each worker process runs one event loop;
-what can block goes to the pool of the listener that the client came by.
+Only this package sees all the stages. What can block goes to the pool of the
+listener that the client came by.
 """

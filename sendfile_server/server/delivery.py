@@ -17,9 +17,9 @@ from sendfile_server.errors import (
     TransferError,
     TransferTimeoutError,
 )
+from sendfile_server.hosting.pool import Pool
 from sendfile_server.resource.files import OpenFile
 from sendfile_server.semantics.ranges import Span
-from sendfile_server.server.pool import Pool
 from sendfile_server.server.service import Service
 from sendfile_server.transport.lingering import abort
 from sendfile_server.transport.room import deepen_queue, unacknowledged, waiting

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from sendfile_server.hosting.pool import Pool
 from sendfile_server.resource.files import OpenFile, is_unchanged, read
 from sendfile_server.resource.resolver import Found
 from sendfile_server.response.plan import plan_response, plan_without_file
@@ -15,7 +16,6 @@ from sendfile_server.semantics.ranges import Span
 from sendfile_server.semantics.representations import Refusal
 from sendfile_server.semantics.requests import Request
 from sendfile_server.server.delivery import LOOP_QUANTUM
-from sendfile_server.server.pool import Pool
 from sendfile_server.server.reply import Reply
 from sendfile_server.server.service import Service
 

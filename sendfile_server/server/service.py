@@ -4,13 +4,12 @@ import asyncio
 from dataclasses import dataclass, field
 
 from sendfile_server.config import Config
+from sendfile_server.hosting.clock import Clock
+from sendfile_server.hosting.pool import Pool
 from sendfile_server.resource.open_files import OpenFiles
 from sendfile_server.resource.residency import Residency
 from sendfile_server.resource.resolver import Resolver
 from sendfile_server.server.access_log import AccessLog
-from sendfile_server.server.census import Place
-from sendfile_server.server.clock import Clock
-from sendfile_server.server.pool import Pool
 from sendfile_server.server.remembered import Memory
 from sendfile_server.transport.sendfile import Ways
 
@@ -20,7 +19,6 @@ class Service:
     """One worker's loop, files and log; used on the loop only."""
 
     config: Config
-    place: Place
     loop: asyncio.AbstractEventLoop
     clock: Clock
     resolver: Resolver
@@ -38,3 +36,8 @@ class Service:
 
     def __post_init__(self) -> None:
         self.last_request = self.config.keepalive_requests - 1
+
+    def drain(self) -> None:
+        """Let answers be the last of their connections, and remember no more."""
+        self.is_draining = True
+        self.memory.close()

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sendfile_server.config import Address, TcpAddress, UnixAddress
 from sendfile_server.errors import ConfigError
-from sendfile_server.server.sockets import listen, url_of
+from sendfile_server.hosting.sockets import listen, url_of
+from sendfile_server.options import Address, TcpAddress, UnixAddress
 from tools import give_up
 
 
@@ -36,15 +36,20 @@ def test_kernel_chooses_a_free_port(sockets: ExitStack) -> None:
 
 
 def test_accepted_sockets_inherit_their_options(sockets: ExitStack) -> None:
-    """No small segment waits, and a stalled reader holds little memory."""
-    (listener,) = _listen(sockets, TcpAddress("127.0.0.1", 0))
+    """Nothing need be set for each of them."""
+    inherited = (
+        (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+        (socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 12_345),
+    )
+    (listener,) = listen(TcpAddress("127.0.0.1", 0), inherited)
+    sockets.enter_context(listener)
     peer = sockets.enter_context(socket.create_connection(listener.getsockname()))
     peer.sendall(b"x")
     listener.settimeout(20)
     client = sockets.enter_context(listener.accept()[0])
     assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
     low_water = client.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
-    assert low_water == 128 * 1024
+    assert low_water == 12_345
 
 
 def test_second_server_on_a_port_is_refused(sockets: ExitStack) -> None:

@@ -8,7 +8,7 @@ import pytest
 import uvloop
 
 from running import wait_until
-from sendfile_server.server.pool import Pool
+from sendfile_server.hosting.pool import Pool
 
 DEADLINE_S = 20.0
 

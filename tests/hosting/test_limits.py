@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sendfile_server.server.limits import cgroup_cpus, default_workers
+from sendfile_server.hosting.limits import cgroup_cpus, default_workers
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_default_is_a_worker_for_each_cpu_we_may_use() -> None:
     assert 1 <= default_workers() <= min(4, count)
     code = """
 import os
-from sendfile_server.server.limits import default_workers
+from sendfile_server.hosting.limits import default_workers
 os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
 print(default_workers())
 """
@@ -123,9 +123,9 @@ def test_connections_fit_the_descriptor_limit(
     """Two descriptors a connection and 64 for the rest; the soft limit is raised."""
     code = f"""
 import resource
-from sendfile_server.server.limits import raise_descriptor_limit
+from sendfile_server.hosting.limits import raise_descriptor_limit
 resource.setrlimit(resource.RLIMIT_NOFILE, ({min(hard, 30)}, {hard}))
-fit = raise_descriptor_limit({wanted})
+fit = raise_descriptor_limit({wanted}, 2)
 print(fit, *resource.getrlimit(resource.RLIMIT_NOFILE))
 """
     assert _run(code) == f"{expected} {hard} {hard}"
@@ -134,8 +134,8 @@ print(fit, *resource.getrlimit(resource.RLIMIT_NOFILE))
 def test_high_limit_is_enough_for_all() -> None:
     """With descriptors to spare, what is wanted is what fits."""
     code = """
-from sendfile_server.server.limits import raise_descriptor_limit
-print(raise_descriptor_limit(3))
+from sendfile_server.hosting.limits import raise_descriptor_limit
+print(raise_descriptor_limit(3, 2))
 """
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[1] >= 70
     assert _run(code) == "3"
@@ -152,9 +152,9 @@ def test_kept_files_get_what_connections_leave(
     """No connection is refused for the sake of a file that is kept open."""
     code = f"""
 import resource
-from sendfile_server.server.limits import kept_files
+from sendfile_server.hosting.limits import kept_files
 resource.setrlimit(resource.RLIMIT_NOFILE, ({hard}, {hard}))
-print(kept_files({connections}))
+print(kept_files(2 * {connections}))
 """
     assert _run(code) == str(expected)
 

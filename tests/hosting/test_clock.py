@@ -5,14 +5,14 @@ import time
 
 import uvloop
 
-from sendfile_server.server.clock import Clock
+from sendfile_server.hosting.clock import Clock
 
 
 def test_clock_begins_at_the_present() -> None:
     """Both times are right before the loop has turned once."""
     loop = uvloop.new_event_loop()
     wall, elapsed = int(time.time()), int(time.monotonic())
-    clock = Clock(loop, 75.0, lambda _: None)
+    clock = Clock(loop, 75.0)
     loop.close()
 
     assert wall <= clock.now <= wall + 1
@@ -22,7 +22,7 @@ def test_clock_begins_at_the_present() -> None:
 def test_clock_ticks_at_the_wall_second() -> None:
     """It stands still in between, and is never late by much."""
     loop = uvloop.new_event_loop()
-    clock = Clock(loop, 75.0, lambda _: None)
+    clock = Clock(loop, 75.0)
     seen: list[tuple[int, float]] = []
 
     async def watch() -> None:
@@ -46,7 +46,7 @@ def test_clock_ticks_at_the_wall_second() -> None:
 def test_clock_that_was_held_up_catches_up() -> None:
     """A loop that was busy for seconds finds the present at its next turn."""
     loop = uvloop.new_event_loop()
-    clock = Clock(loop, 75.0, lambda _: None)
+    clock = Clock(loop, 75.0)
 
     async def be_busy() -> None:
         end = time.monotonic() + 1.2

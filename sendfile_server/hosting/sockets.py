@@ -9,39 +9,46 @@ import os
 import socket
 import stat
 
-from sendfile_server.config import Address, TcpAddress, UnixAddress
 from sendfile_server.errors import ConfigError
+from sendfile_server.options import Address, TcpAddress, UnixAddress
 
 _BACKLOG = 4096
-# A stalled reader then holds some 139 KiB of kernel memory instead of 4 MiB.
-_NOT_SENT_LOW_WATER = 128 * 1024
-# Accept returns with the first bytes there; a silent client is handed over after
-# a second.
-_DEFER_ACCEPT_S = 1
 _ABSENT = frozenset((errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT))
 
 
-def listen(address: Address) -> list[socket.socket]:
+Inherited = tuple[tuple[int, int, int], ...]
+"""Options of TCP that accepted sockets inherit, so that they cost nothing for each."""
+
+
+def listen(address: Address, inherited: Inherited = ()) -> list[socket.socket]:
     """Return non-blocking listening sockets for *address*.
 
     A name may stand for several. Raises ConfigError.
     """
     if isinstance(address, UnixAddress):
         return [_listen_unix(address.path)]
-    return _listen_tcp(address)
+    return _listen_tcp(address, inherited)
+
+
+def describe_bound(listener: socket.socket) -> str:
+    """Return the address of *listener*, as it is written in a configuration."""
+    if listener.family == socket.AF_UNIX:
+        return f"unix:{listener.getsockname()}"
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def url_of(listener: socket.socket) -> str:
     """Return what to open in a browser to reach *listener*."""
     if listener.family == socket.AF_UNIX:
-        return f"unix:{listener.getsockname()}"
+        return describe_bound(listener)
     host, port = listener.getsockname()[:2]
     if host in ("0.0.0.0", "::"):  # noqa: S104 - shown, not bound
         return f"http://localhost:{port}/ (on every interface)"
-    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+    return f"http://{describe_bound(listener)}/"
 
 
-def _listen_tcp(address: TcpAddress) -> list[socket.socket]:
+def _listen_tcp(address: TcpAddress, inherited: Inherited) -> list[socket.socket]:
     try:
         found = socket.getaddrinfo(
             address.host,
@@ -57,7 +64,7 @@ def _listen_tcp(address: TcpAddress) -> list[socket.socket]:
     try:
         for family, _, _, _, place in dict.fromkeys(found):
             try:
-                listeners.append(_open_tcp(family, place))
+                listeners.append(_open_tcp(family, place, inherited))
             except OSError as error:
                 # A name may stand for an IPv6 address that is not to be had here.
                 if error.errno not in _ABSENT:
@@ -72,14 +79,17 @@ def _listen_tcp(address: TcpAddress) -> list[socket.socket]:
     return listeners
 
 
-def _open_tcp(family: int, place: tuple[object, ...]) -> socket.socket:
+def _open_tcp(
+    family: int, place: tuple[object, ...], inherited: Inherited
+) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         # Closed connections of the server before us don't hold the port.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        _set_inherited_options(listener)
+        for option in inherited:
+            listener.setsockopt(*option)
         listener.bind(place)
         listener.listen(_BACKLOG)
         listener.setblocking(False)
@@ -87,14 +97,6 @@ def _open_tcp(family: int, place: tuple[object, ...]) -> socket.socket:
         listener.close()
         raise
     return listener
-
-
-def _set_inherited_options(listener: socket.socket) -> None:
-    """Set what accepted sockets inherit, so that it costs nothing for each."""
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    low_water = socket.TCP_NOTSENT_LOWAT
-    listener.setsockopt(socket.IPPROTO_TCP, low_water, _NOT_SENT_LOW_WATER)
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, _DEFER_ACCEPT_S)
 
 
 def _explain(error: OSError, address: TcpAddress) -> str:

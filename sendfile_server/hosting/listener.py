@@ -9,15 +9,14 @@ again when a connection closes or a second has passed; the queue of the kernel
 holds whoever comes meanwhile.
 """
 
+import asyncio
 import errno
 import logging
 import socket
 from collections.abc import Callable
+from typing import Any
 
-from sendfile_server.server.connection import Connection
-from sendfile_server.server.pool import Pool
-from sendfile_server.server.responder import Responder
-from sendfile_server.server.service import Service
+from sendfile_server.hosting.census import Place
 
 _log = logging.getLogger(__name__)
 
@@ -42,25 +41,22 @@ _GIVEN_UP = frozenset(
 
 
 class Listener:
-    """One listening socket in one worker, with the connections that came by it."""
+    """One listening socket in one worker."""
 
     def __init__(
         self,
         sock: socket.socket,
-        service: Service,
-        pool: Pool,
-        opened: Callable[[Connection], None],
-        closed: Callable[[Connection], None],
+        loop: asyncio.AbstractEventLoop,
+        place: Place,
+        take: Callable[[socket.SocketType, Any], None],
     ) -> None:
-        """Prepare; *opened* and *closed* are told of each connection."""
+        """Prepare; *take* is given each non-blocking socket, and its peer's address."""
         self._socket = sock
         # As plain numbers, which take no time to convert.
         self._kind = int(sock.family), int(sock.type), sock.proto
-        self._is_tcp = sock.family != socket.AF_UNIX
-        self._service = service
-        self._responder = Responder(service, pool)
-        self._opened = opened
-        self._closed = closed
+        self._loop = loop
+        self._place = place
+        self._take = take
         self._is_accepting = False
         self._is_exhausted = False
 
@@ -68,13 +64,13 @@ class Listener:
         """Accept, or go on accepting."""
         if not self._is_accepting:
             self._is_accepting = True
-            self._service.loop.add_reader(self._socket.fileno(), self._accept_in_turn)
+            self._loop.add_reader(self._socket.fileno(), self._accept_in_turn)
 
     def pause(self) -> None:
         """Leave whoever comes in the kernel's queue."""
         if self._is_accepting:
             self._is_accepting = False
-            self._service.loop.remove_reader(self._socket.fileno())
+            self._loop.remove_reader(self._socket.fileno())
 
     def stop(self) -> None:
         """Take in who is in the queue already, then accept no more."""
@@ -85,15 +81,15 @@ class Listener:
         self._socket.close()
 
     def _accept_in_turn(self) -> None:
-        if not self._service.place.is_ahead():
+        if not self._place.is_ahead():
             self._accept()
             return
-        self._service.loop.remove_reader(self._socket.fileno())
-        self._service.loop.call_later(_TURN_OF_OTHERS_S, self._accept_after_others)
+        self._loop.remove_reader(self._socket.fileno())
+        self._loop.call_later(_TURN_OF_OTHERS_S, self._accept_after_others)
 
     def _accept_after_others(self) -> None:
         if self._is_accepting:
-            self._service.loop.add_reader(self._socket.fileno(), self._accept_in_turn)
+            self._loop.add_reader(self._socket.fileno(), self._accept_in_turn)
             self._accept()  # whoever is still there was left alone by all others
 
     def _accept(self) -> bool:
@@ -114,14 +110,7 @@ class Listener:
         self._is_exhausted = False
         client = socket.SocketType(*self._kind, number)
         client.setblocking(False)
-        peer = address[0].encode() if self._is_tcp else b"unix:"
-        connection = Connection(
-            client, peer, self._service, self._responder, self._closed
-        )
-        self._opened(connection)
-        # Most often the request is there already; then a connection that does
-        # not stay is never registered with the loop.
-        connection.read()
+        self._take(client, address)
         return True
 
     def _pause_exhausted(self, error: OSError) -> None:

@@ -6,8 +6,6 @@ import resource
 from pathlib import Path
 
 _MAX_DEFAULT_WORKERS = 4
-# A connection has its socket and the file that is being sent on it.
-_DESCRIPTORS_PER_CONNECTION = 2
 # For the loop, the listeners, the logs, the interpreter, and files being opened.
 _OTHER_DESCRIPTORS = 64
 # Files that a worker keeps open from one request to the next.
@@ -44,25 +42,26 @@ def cgroup_cpus(membership: Path, mount: Path) -> int | None:
     return math.ceil(min(known)) if known else None
 
 
-def raise_descriptor_limit(wanted_connections: int) -> int:
+def raise_descriptor_limit(wanted_connections: int, descriptors: int) -> int:
     """Raise the soft limit to the hard one; return how many connections fit.
 
-    At most *wanted_connections*, of one process (getrlimit(2), RLIMIT_NOFILE).
+    At most *wanted_connections*, of one process; each takes so many *descriptors*
+    (getrlimit(2), RLIMIT_NOFILE).
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard == resource.RLIM_INFINITY:
         return wanted_connections
-    fit = (hard - _OTHER_DESCRIPTORS) // _DESCRIPTORS_PER_CONNECTION
+    fit = (hard - _OTHER_DESCRIPTORS) // descriptors
     return max(1, min(wanted_connections, fit))
 
 
-def kept_files(connections: int) -> int:
-    """Return how many files may stay open beside so many *connections*."""
+def kept_files(in_use: int) -> int:
+    """Return how many files may stay open beside so many descriptors *in_use*."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard == resource.RLIM_INFINITY:
         return _MAX_KEPT_FILES
-    left = hard - _OTHER_DESCRIPTORS - _DESCRIPTORS_PER_CONNECTION * connections
+    left = hard - _OTHER_DESCRIPTORS - in_use
     return max(0, min(left, _MAX_KEPT_FILES))
 
 

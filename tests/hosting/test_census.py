@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from running import Serve, wait_until
-from sendfile_server.server.census import Census, Place
+from sendfile_server.hosting.census import Census, Place
 from wire import Client
 
 

@@ -11,17 +11,17 @@ class Clock:
     Ticking on the wall second makes workers agree on what is fresh.
     """
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        keepalive_timeout: float,
-        ticked: Callable[[int], None],
-    ) -> None:
-        """Start; *ticked* is told of each wall second, beginning with this one."""
+    def __init__(self, loop: asyncio.AbstractEventLoop, idle_timeout: float) -> None:
+        """Start."""
         self._loop = loop
-        self._keepalive_timeout = keepalive_timeout
-        self._ticked = ticked
+        self._idle_timeout = idle_timeout
+        self._follower: Callable[[int], None] | None = None
         self.tick()
+
+    def follow(self, ticked: Callable[[int], None]) -> None:
+        """Tell *ticked* of each wall second, beginning with this one."""
+        self._follower = ticked
+        ticked(self.now)
 
     def tick(self) -> None:
         """Read the clocks, and come back at the next wall second."""
@@ -30,7 +30,8 @@ class Clock:
         """Seconds since the epoch, for Date, logs and freshness."""
         self.elapsed = int(time.monotonic())
         """Seconds of a clock that is never set back, for deadlines."""
-        self.idle_deadline = self.elapsed + self._keepalive_timeout
+        self.idle_deadline = self.elapsed + self._idle_timeout
         """When a connection that is idle from now on has been so for too long."""
-        self._ticked(self.now)
+        if self._follower:
+            self._follower(self.now)
         self._loop.call_later(self.now + 1 - wall, self.tick)

@@ -1,0 +1,124 @@
+"""From listening sockets and what makes workers of them, to an exit code."""
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from functools import partial
+
+from sendfile_server.config import Common
+from sendfile_server.hosting.census import Census, Place
+from sendfile_server.hosting.limits import default_workers, raise_descriptor_limit
+from sendfile_server.hosting.supervisor import SIGNALS, Supervisor
+from sendfile_server.hosting.worker import Worker
+
+_log = logging.getLogger(__name__)
+
+MakeWorker = Callable[[Place], Worker]
+"""Called in the process of the worker. Raises OSError."""
+
+
+def configure_log(program: str) -> None:
+    """Write what is logged to stderr, as *program*."""
+    logging.basicConfig(format=f"{program}[%(process)d]: %(message)s", level="INFO")
+
+
+def run(
+    config: Common,
+    sockets: list[socket.socket],
+    make_worker: MakeWorker,
+    announcement: str,
+    *,
+    descriptors: int,
+) -> int:
+    """Run workers on *sockets* until told to stop, and return the exit code.
+
+    *announcement* is said when all are ready; a connection takes *descriptors*.
+    """
+    workers = min(config.workers or default_workers(), config.max_connections)
+    shares = _share_connections(config.max_connections, workers, descriptors)
+    census = Census(workers) if workers > 1 else None
+    socket_files = [
+        each.getsockname() for each in sockets if each.family == socket.AF_UNIX
+    ]
+    announce = partial(_announce, announcement, workers)
+
+    def make(number: int) -> Worker:
+        return make_worker(Place(number, shares[number], census))
+
+    try:
+        if workers == 1:
+            return _run_alone(make(0), announce)
+        work = partial(_work, make)
+        leave = partial(_close, sockets)
+        return Supervisor(workers, work, announce, leave, config.grace).run()
+    finally:
+        for path in socket_files:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+
+
+def _share_connections(wanted: int, workers: int, descriptors: int) -> list[int]:
+    """Return how many connections each worker may have; they add up to *wanted*.
+
+    Unless the limit of descriptors, which is raised first, allows fewer.
+    """
+    shares = [wanted // workers + (n < wanted % workers) for n in range(workers)]
+    fit = raise_descriptor_limit(shares[0], descriptors)
+    if fit < shares[0]:
+        shares = [min(fit, share) for share in shares]
+        _log.warning(
+            "the limit of open files (ulimit -n) allows %d connections, not %d",
+            sum(shares),
+            wanted,
+        )
+    return shares
+
+
+def _run_alone(worker: Worker, announce: Callable[[], None]) -> int:
+    def interrupt() -> None:
+        if worker.is_draining:
+            os._exit(130)
+        worker.drain()
+
+    worker.on_signal(signal.SIGTERM, worker.drain)
+    worker.on_signal(signal.SIGINT, interrupt)
+    worker.run(ready=announce, beat=lambda: None)
+    return 0
+
+
+def _work(
+    make_worker: Callable[[int], Worker], number: int, link: socket.socket
+) -> None:
+    """Be worker *number* under a supervisor at the other end of *link*."""
+    link.setblocking(False)
+    worker = make_worker(number)
+
+    def beat() -> None:
+        # A supervisor that does not read has other worries.
+        with contextlib.suppress(OSError):
+            link.send(b".")
+
+    worker.on_signal(signal.SIGTERM, worker.drain)
+    worker.drain_at_end_of(link)  # nobody would look after us any more
+
+    def ready() -> None:
+        # Only a loop that turns hears signals.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+    worker.run(ready=ready, beat=beat)
+
+
+def _announce(announcement: str, workers: int) -> None:
+    processes = "1 worker" if workers == 1 else f"{workers} workers"
+    sys.stderr.write(f"{announcement} with {processes}. Stop with Ctrl-C.\n")
+    sys.stderr.flush()
+
+
+def _close(sockets: list[socket.socket]) -> None:
+    """Stop listening, once the workers do too: nobody is to wait in vain."""
+    for each in sockets:
+        each.close()

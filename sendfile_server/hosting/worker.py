@@ -1,0 +1,155 @@
+"""One worker: an event loop with listeners, a sweep of deadlines, and an end."""
+
+import gc
+import logging
+import signal
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import uvloop
+
+from sendfile_server.hosting.census import Place
+from sendfile_server.hosting.clock import Clock
+from sendfile_server.hosting.guest import Guest, Reception
+from sendfile_server.hosting.listener import Listener
+
+_log = logging.getLogger(__name__)
+
+_SWEEP_INTERVAL_S = 1.0
+# While draining, how often to look whether all has been sent.
+_DRAIN_INTERVAL_S = 0.05
+
+
+class Worker:
+    """Looks after the guests of its listening sockets until it is told to stop."""
+
+    def __init__(self, place: Place, grace: float, idle_timeout: float) -> None:
+        """Prepare, without accepting; guests have *grace* seconds to finish."""
+        self.loop = uvloop.new_event_loop()
+        self.place = place
+        self.clock = Clock(self.loop, idle_timeout)
+        self.is_draining = False
+        """Whether it has been told to stop."""
+        self.on_drain: Callable[[], None] = _nothing
+        """Called once, when it has been told to."""
+        self.on_sweep: Callable[[], None] = _nothing
+        """Called every second, after the deadlines."""
+        self.on_end: Callable[[], None] = _nothing
+        """Called when the loop has stopped."""
+        self._grace = grace
+        self._drain_end = 0.0
+        self._guests: set[Guest] = set()
+        self._listeners: list[Listener] = []
+        place.note(0)  # and not what a predecessor had
+
+    def listen(self, sock: socket.socket, receive: Reception) -> None:
+        """Have *receive* make guests of who comes by *sock*, once it runs."""
+
+        def take(client: socket.SocketType, address: Any) -> None:  # noqa: ANN401 - as the family's
+            guest = receive(client, address, self._closed)
+            self._opened(guest)
+            # Most often its first bytes are there already; then one that does not
+            # stay is never registered with the loop.
+            guest.read()
+
+        self._listeners.append(Listener(sock, self.loop, self.place, take))
+
+    def run(self, *, ready: Callable[[], None], beat: Callable[[], None]) -> None:
+        """Serve until drained.
+
+        *ready* is called once, when connections are accepted; after that *beat*,
+        at once and every second for as long as the loop turns.
+        """
+        for listener in self._listeners:
+            listener.resume()
+        # What was made so far stays for good: no collection need look at it.
+        gc.freeze()
+        self.loop.call_soon(ready)
+        self.loop.call_soon(self._sweep, beat)
+        self.loop.run_forever()
+        self.on_end()
+
+    def on_signal(self, number: signal.Signals, handler: Callable[[], None]) -> None:
+        """Call *handler* on the loop when signal *number* comes."""
+        self.loop.add_signal_handler(number, handler)
+
+    def drain_at_end_of(self, link: socket.socket) -> None:
+        """Drain when the peer of *link*, which never sends, is gone."""
+
+        def drain() -> None:
+            self.loop.remove_reader(link.fileno())
+            self.drain()
+
+        self.loop.add_reader(link.fileno(), drain)
+
+    def drain(self) -> None:
+        """Accept no more, finish what is under way, and end after the grace."""
+        if self.is_draining:
+            return
+        self.is_draining = True
+        self.on_drain()
+        self._drain_end = self.loop.time() + self._grace
+        for listener in self._listeners:
+            listener.stop()
+        self._end_when_drained()
+
+    def _end_when_drained(self) -> None:
+        is_over = self.loop.time() >= self._drain_end
+        if not is_over and not all(each.is_idle for each in self._guests):
+            self.loop.call_later(_DRAIN_INTERVAL_S, self._end_when_drained)
+            return
+        # Something may have come meanwhile for a guest that seemed idle.
+        for guest in list(self._guests):
+            if guest.is_idle:
+                guest.read()
+        idle = [each for each in self._guests if each.is_idle]
+        if not is_over and len(idle) < len(self._guests):
+            self.loop.call_later(_DRAIN_INTERVAL_S, self._end_when_drained)
+            return
+        for guest in idle:
+            guest.close()
+        if self._guests:
+            count = len(self._guests)
+            _log.warning("%d connections cut short at the end of the grace", count)
+        self.loop.stop()
+
+    def _sweep(self, beat: Callable[[], None]) -> None:
+        self.loop.call_later(_SWEEP_INTERVAL_S, self._sweep, beat)
+        beat()
+        now = self.clock.elapsed
+        for guest in [each for each in self._guests if each.deadline <= now]:
+            try:
+                guest.expire()
+            except Exception:  # noqa: BLE001
+                # The deadlines of all the others come after this one.
+                _log.exception("a deadline failed")
+                guest.close()
+        self._resume_accepting()
+        self.on_sweep()
+
+    def _opened(self, guest: Guest) -> None:
+        self._guests.add(guest)
+        self._count()
+        if len(self._guests) >= self.place.max_connections:
+            for listener in self._listeners:
+                listener.pause()
+
+    def _closed(self, guest: Guest) -> None:
+        self._guests.discard(guest)
+        self._count()
+        self._resume_accepting()
+
+    def _count(self) -> None:
+        if not self.is_draining:  # then the place is a successor's
+            self.place.note(len(self._guests))
+
+    def _resume_accepting(self) -> None:
+        has_room = len(self._guests) < self.place.max_connections
+        if has_room and not self.is_draining:
+            for listener in self._listeners:
+                listener.resume()
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,138 @@
+"""What an option is, and how values are read that options of several commands take."""
+
+import re
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any
+
+GROUPS = (
+    "Where to listen",
+    "What to serve",
+    "How much to use",
+    "How long to wait",
+    "What to tell",
+)
+"""The headings of the help, in its order."""
+
+
+@dataclass(frozen=True, slots=True)
+class TcpAddress:
+    """A place of TCP; to listen at port 0 lets the kernel choose one."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnixAddress:
+    """The file of a Unix socket."""
+
+    path: str
+
+
+# Names, IPv4, IPv6 with a zone; what it stands for is the resolver's to say.
+HOST = re.compile(r"[A-Za-z0-9_.:%-]+")
+# No sign, no underscore, no digits but ASCII's, as int() would take.
+_WHOLE_NUMBER = re.compile(r"0*([0-9]+)")
+_DECIMAL = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+
+Address = TcpAddress | UnixAddress
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """How one field of a configuration is asked for."""
+
+    group: str
+    """One of `GROUPS`."""
+    metavar: str
+    help: str
+    default: object
+    """A tuple is a list of values, a bool a flag, None is computed or off."""
+    parse: Callable[[str], object]
+    """Text to value; ValueError says what was expected."""
+
+
+def option(
+    default: object,
+    parse: Callable[[str], object],
+    group: str,
+    metavar: str,
+    help_text: str,
+) -> Any:  # noqa: ANN401 - as dataclasses.field, so that the field has its own type
+    stated = Option(group, metavar, help_text, default, parse)
+    return field(default=default, metadata={"option": stated})
+
+
+def argument(
+    metavar: str, parse: Callable[[str], object], default: object = MISSING
+) -> Any:  # noqa: ANN401 - as `option`
+    """State a field that is given by its place; without *default* it must be given."""
+    stated = Option("", metavar, "", default, parse)
+    return field(default=default, metadata={"argument": stated})
+
+
+def parse_text(value: str) -> str:
+    if not value or "\0" in value:
+        raise ValueError("expected some text")
+    return value
+
+
+def whole_number(minimum: int, maximum: int = 2**31) -> Callable[[str], int]:
+    def parse(value: str) -> int:
+        match = _WHOLE_NUMBER.fullmatch(value)
+        # int() refuses the longest runs of digits, and 20 are too many already.
+        number = int(match[1][:20]) if match else -1
+        if not minimum <= number <= maximum:
+            bound = f" up to {maximum}" if maximum < 2**31 else " or more"
+            raise ValueError(f"expected a whole number of {minimum}{bound}")
+        return number
+
+    return parse
+
+
+def parse_seconds(value: str) -> float:
+    number = float(value) if _DECIMAL.fullmatch(value) else 0.0
+    if not 0 < number < 2**31:
+        raise ValueError("expected a number of seconds above 0")
+    return number
+
+
+parse_port = whole_number(0, 65535)
+
+
+def parse_address(value: str) -> Address:
+    scheme, colon, path = value.partition(":")
+    if scheme == "unix" and colon:
+        return UnixAddress(parse_text(path))
+    host, colon, port = value.rpartition(":")
+    is_bracketed = host.startswith("[") and host.endswith("]")
+    if is_bracketed:
+        host = host[1:-1]
+    if not HOST.fullmatch(host) or (":" in host) != is_bracketed:
+        raise ValueError("expected HOST:PORT, [IPV6]:PORT or unix:PATH")
+    return TcpAddress(host, parse_port(port))
+
+
+def parse_flag(value: str) -> bool:
+    if value not in ("True", "False"):
+        raise ValueError("expected true or false")
+    return value == "True"
+
+
+def options(config_type: type) -> dict[str, Option]:
+    """Return the options of a configuration by field, in the order of the fields."""
+    return _stated(config_type, "option")
+
+
+def arguments(config_type: type) -> dict[str, Option]:
+    """Return what is given by its place, in the order of the places."""
+    return _stated(config_type, "argument")
+
+
+def _stated(config_type: type, kind: str) -> dict[str, Option]:
+    return {
+        each.name: each.metadata[kind]
+        for each in fields(config_type)
+        if kind in each.metadata
+    }
