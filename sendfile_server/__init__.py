@@ -7,9 +7,10 @@
 5. `server` composes: connections, what they share, and what is remembered.
 
 The stages share the words of `semantics` and the tree of `errors`, and never
-import one another; only `server` sees them all. It runs in `hosting`: workers,
-listeners, a supervisor. `options` says what an option is, `config` states every one
-once; `cli` is the command.
+import one another; only `server` sees them all. `relay` is the second program: it
+forwards TCP by splice(2). Both run in `hosting`: workers, listeners, a supervisor.
+`options` says what an option is, `config` states every one once; `cli` has the
+commands.
 """
 
 __version__ = "0.1.0"

@@ -13,6 +13,9 @@ from sendfile_server import __version__
 from sendfile_server.config import Config
 from sendfile_server.errors import ConfigError
 from sendfile_server.options import GROUPS, Option, arguments, options
+from sendfile_server.relay.config import RelayConfig
+from sendfile_server.relay.start import check as check_relay
+from sendfile_server.relay.start import relay
 from sendfile_server.server.start import check, serve
 
 
@@ -39,11 +42,25 @@ _SERVE = _Program(
     check=check,
     run=serve,
 )
+_RELAY = _Program(
+    name="splice-relay",
+    help="Forward TCP connections that come to LISTEN to TARGET, both ways, without"
+    " copying what they carry. LISTEN and TARGET are HOST:PORT, [IPV6]:PORT or"
+    " unix:PATH.",
+    config_type=RelayConfig,
+    check=check_relay,
+    run=relay,
+)
 
 
 def main() -> NoReturn:
     """Run ``sendfile-serve``."""
     _main(_SERVE)
+
+
+def relay_main() -> NoReturn:
+    """Run ``splice-relay``."""
+    _main(_RELAY)
 
 
 def _main(program: _Program) -> NoReturn:

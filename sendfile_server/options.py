@@ -7,7 +7,9 @@ from typing import Any
 
 GROUPS = (
     "Where to listen",
+    "Where to forward",
     "What to serve",
+    "How to forward",
     "How much to use",
     "How long to wait",
     "What to tell",

@@ -25,7 +25,8 @@ MAY_IMPORT = {
         *("config", "errors", "hosting", "semantics"),
         *("protocol", "resource", "response", "transport"),
     },
-    "cli": {"", "config", "errors", "options", "server"},
+    "relay": {"config", "errors", "hosting", "options", "transport"},
+    "cli": {"", "config", "errors", "options", "relay", "server"},
     "__main__": {"cli"},
     "": set(),
 }
@@ -35,11 +36,11 @@ MAY_TOUCH = {
     "h11": {"protocol/parser.py"},
     "uvloop": {"hosting/worker.py"},
     "click": {"cli.py"},
-    "socket": {"transport/", "hosting/", "server/"},
-    "os": {"resource/", "transport/", "hosting/", "server/"},
+    "socket": {"transport/", "hosting/", "server/", "relay/"},
+    "os": {"resource/", "transport/", "hosting/", "server/", "relay/"},
     "ctypes": {"resource/", "transport/lending.py"},
     "threading": {"hosting/", "server/"},
-    "asyncio": {"hosting/", "server/"},
+    "asyncio": {"hosting/", "server/", "relay/"},
     "signal": {"hosting/"},
 }
 

@@ -6,12 +6,13 @@ import pytest
 
 from sendfile_server.config import Config
 from sendfile_server.options import Option, options
+from sendfile_server.relay.config import RelayConfig
 
 TOP = Path(__file__).parents[1]
 README = (TOP / "README.md").read_text()
 
 
-OPTIONS = options(Config)
+OPTIONS = options(Config) | options(RelayConfig)
 
 
 @pytest.mark.parametrize(("name", "option"), OPTIONS.items(), ids=OPTIONS)

@@ -1,0 +1,91 @@
+"""Every option of ``splice-relay``, once."""
+
+from dataclasses import dataclass
+
+from sendfile_server.config import Common
+from sendfile_server.errors import ConfigError
+from sendfile_server.options import (
+    Address,
+    TcpAddress,
+    argument,
+    option,
+    parse_address,
+    parse_flag,
+    parse_seconds,
+    whole_number,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Where to listen, and where to connect for each who comes."""
+
+    listen: Address
+    target: Address
+
+
+def _parse_forward(value: str) -> Forward:
+    listen, equals, target = value.partition("=")
+    if not equals:
+        raise ValueError("expected LISTEN=TARGET")
+    return Forward(parse_address(listen), parse_address(target))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelayConfig(Common):
+    """One validated configuration of ``splice-relay``. Times are in seconds."""
+
+    listen: Address | None = argument("LISTEN", parse_address, None)  # noqa: RUF009 - a field
+    target: Address | None = argument("TARGET", parse_address, None)  # noqa: RUF009 - a field
+    forward: tuple[Forward, ...] = option(
+        (),
+        _parse_forward,
+        "Where to forward",
+        "LISTEN=TARGET",
+        "As the arguments. May be given more than once, and beside them.",
+    )
+    pipe_size: int = option(
+        256,
+        whole_number(4, 2**20),
+        "How to forward",
+        "KIB",
+        "Size of a pipe in KiB, within what the system allows.",
+    )
+    no_splice: bool = option(
+        default=False,
+        parse=parse_flag,
+        group="How to forward",
+        metavar="",
+        help_text="Copy always, through memory of our own.",
+    )
+    connect_timeout: float = option(
+        10.0, parse_seconds, "How long to wait", "S", "For the target to accept."
+    )
+    idle_timeout: float = option(
+        3600.0, parse_seconds, "How long to wait", "S", "For anything to move."
+    )
+    half_closed_timeout: float = option(
+        60.0,
+        parse_seconds,
+        "How long to wait",
+        "S",
+        "For anything to move once one side has said that it sends no more.",
+    )
+
+    def __post_init__(self) -> None:
+        if (self.listen is None) is not (self.target is None):
+            raise ConfigError("LISTEN needs a TARGET")
+        if not self.forwards:
+            raise ConfigError(
+                "nothing to forward: give LISTEN and TARGET, or --forward"
+            )
+        for target in (each.target for each in self.forwards):
+            if isinstance(target, TcpAddress) and target.port == 0:
+                raise ConfigError(f"cannot connect to {target.host}: port 0 is none")
+
+    @property
+    def forwards(self) -> tuple[Forward, ...]:
+        """All that is to be forwarded."""
+        if self.listen is None or self.target is None:
+            return self.forward
+        return (Forward(self.listen, self.target), *self.forward)

@@ -1,0 +1,232 @@
+"""One relayed connection: two sockets, and a flow each way.
+
+Rules of this file:
+
+1. Everything runs on the loop; only names are looked up elsewhere.
+2. A socket is watched for reading by the flow that it is the source of, and for
+   writing by the one that it is the sink of; never for what a flow does not wait for,
+   or the loop would be woken for ever.
+3. The end of one side's stream is passed on, and the other direction goes on. What
+   breaks one side resets the other.
+4. `close` is the only place that closes, and it takes both off the loop first.
+"""
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+from collections.abc import Callable
+
+from sendfile_server.hosting.guest import Closed
+from sendfile_server.options import Address
+from sendfile_server.relay.flow import (
+    WAIT_NOTHING,
+    WAIT_SINK,
+    WAIT_TURN,
+    Flow,
+)
+from sendfile_server.relay.service import RelayService
+from sendfile_server.relay.targets import Place, describe
+from sendfile_server.transport.lingering import abort
+
+_log = logging.getLogger(__name__)
+
+
+class Relayed:
+    """A client, and the connection to the target that was made for it."""
+
+    def __init__(
+        self,
+        client: socket.SocketType,
+        target: Address,
+        service: RelayService,
+        closed: Closed,
+    ) -> None:
+        """Take over *client*, non-blocking; *closed* is told when it is no more."""
+        self._client = client
+        self._target = target
+        self._service = service
+        self._closed = closed
+        self._upstream: socket.SocketType | None = None
+        self._places: list[Place] = []
+        self._flows: list[_Watched] = []
+        self._is_closed = False
+        self.deadline = service.clock.elapsed + service.config.connect_timeout
+        """When `expire` is due, by the clock's elapsed seconds."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether closing it would cut nothing short: that is never known."""
+        return False
+
+    def read(self) -> None:
+        """Begin: look the target up."""
+        self._service.look_up(self._target, self._found)
+
+    def expire(self) -> None:
+        """Give up: the target has not accepted, or nothing has moved for long."""
+        if not self._flows:
+            self._fail(os.strerror(errno.ETIMEDOUT))
+        else:
+            self.close()
+
+    def close(self) -> None:
+        """Take both sockets off the loop and close them; the one place that does."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        for flow in self._flows:
+            flow.close()
+        if self._upstream:
+            if not self._flows:
+                self._service.loop.remove_writer(self._upstream.fileno())
+            self._upstream.close()
+        self._client.close()
+        self._closed(self)
+
+    # Connecting.
+
+    def _found(self, result: tuple[Place, ...] | OSError) -> None:
+        if self._is_closed:
+            return
+        if isinstance(result, OSError):
+            self._fail(result.strerror or str(result))
+            return
+        self._places = list(result)
+        self._connect_next(OSError(None, "it stands for nothing"))
+
+    def _connect_next(self, failure: OSError) -> None:
+        """Try the next place; without one, end with the failure of the last."""
+        while self._places:
+            place = self._places.pop(0)
+            try:
+                self._connect(place)
+            except OSError as error:
+                failure = error
+            else:
+                return
+        self._fail(failure.strerror or str(failure))
+
+    def _connect(self, place: Place) -> None:
+        upstream = socket.SocketType(place.family, socket.SOCK_STREAM)
+        upstream.setblocking(False)
+        if place.family != socket.AF_UNIX:
+            upstream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            upstream.connect(place.address)
+        except BlockingIOError:
+            self._upstream = upstream
+            self._service.loop.add_writer(upstream.fileno(), self._connected)
+        except OSError:
+            upstream.close()
+            raise
+        else:
+            self._upstream = upstream
+            self._begin(upstream)
+
+    def _connected(self) -> None:
+        upstream = self._upstream
+        assert upstream is not None, "nobody else ends the attempt"
+        self._service.loop.remove_writer(upstream.fileno())
+        error = upstream.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if not error:
+            self._begin(upstream)
+            return
+        upstream.close()
+        self._upstream = None
+        self._connect_next(OSError(error, os.strerror(error)))
+
+    def _fail(self, reason: str) -> None:
+        _log.warning("cannot connect to %s: %s", describe(self._target), reason)
+        self._service.tally.failed += 1
+        self.close()
+
+    # Forwarding.
+
+    def _begin(self, upstream: socket.SocketType) -> None:
+        means, loop = self._service.means, self._service.loop
+        there = _Watched(Flow(self._client, upstream, means), loop, self._advance)
+        back = _Watched(Flow(upstream, self._client, means), loop, self._advance)
+        self._flows = [there, back]
+        for each in (there, back):
+            self._advance(each)
+            if self._is_closed:
+                return
+
+    def _advance(self, watched: "_Watched") -> None:
+        """Give one flow a turn, and end the connection if it is over."""
+        before = watched.flow.moved
+        try:
+            watched.turn()
+        except OSError as error:
+            self._break(error)
+            return
+        if all(each.has_ended for each in self._flows):
+            self.close()
+        elif watched.flow.moved > before or watched.has_ended:
+            self._put_off()
+
+    def _put_off(self) -> None:
+        """Let the time begin again in which something must move."""
+        config, clock = self._service.config, self._service.clock
+        if any(each.has_ended for each in self._flows):
+            self.deadline = clock.elapsed + config.half_closed_timeout
+        else:
+            self.deadline = clock.idle_deadline
+
+    def _break(self, error: OSError) -> None:
+        """Reset both sides: one of them is no more, and the other must know."""
+        _log.debug("a connection broke: %s", error)
+        self._service.tally.broken += 1
+        for each in (self._client, self._upstream):
+            if each:
+                abort(each)
+        self.close()
+
+
+class _Watched:
+    """A flow, and what the loop watches for it."""
+
+    __slots__ = ("_advance", "_is_reading", "_is_writing", "_loop", "flow", "has_ended")
+
+    def __init__(
+        self,
+        flow: Flow,
+        loop: asyncio.AbstractEventLoop,
+        advance: Callable[["_Watched"], None],
+    ) -> None:
+        self.flow = flow
+        self.has_ended = False
+        self._loop = loop
+        self._advance = advance
+        self._is_reading = False
+        self._is_writing = False
+
+    def turn(self) -> None:
+        """Give the flow a turn, and watch for what it waits for then."""
+        wait = self.flow.turn()
+        self.has_ended = wait is WAIT_NOTHING
+        # After a quantum, what the flow was woken for still holds, and wakes it again.
+        writing = wait is WAIT_SINK or (self._is_writing and wait is WAIT_TURN)
+        self._watch(reading=not (writing or self.has_ended), writing=writing)
+
+    def close(self) -> None:
+        """Watch for nothing more, and let go of what is held."""
+        self._watch(reading=False, writing=False)
+        self.flow.close()
+
+    def _watch(self, *, reading: bool, writing: bool) -> None:
+        loop = self._loop
+        if reading is not self._is_reading:
+            self._is_reading = reading
+            if reading:
+                loop.add_reader(self.flow.source.fileno(), self._advance, self)
+            else:
+                loop.remove_reader(self.flow.source.fileno())
+        if writing is not self._is_writing:
+            self._is_writing = writing
+            if writing:
+                loop.add_writer(self.flow.sink.fileno(), self._advance, self)
+            else:
+                loop.remove_writer(self.flow.sink.fileno())

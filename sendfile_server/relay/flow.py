@@ -1,0 +1,172 @@
+"""One direction of a relayed connection: from one socket to the other, in turns.
+
+It begins by copying, which has the lower latency; what comes in bulk is spliced,
+where a pipe can be had. Whatever has been taken from the source and does not fit
+into the sink is held, in a pipe or in memory, and nothing more is taken meanwhile.
+"""
+
+import socket
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from sendfile_server.transport.pipes import Pipe, Pipes, SpliceRefusedError
+
+# Memory for copying, of the loop: between two turns nothing stays in it.
+_scratch = memoryview(bytearray(128 * 1024))
+# So much is copied at once, and so much at most is held for a stalled sink; where
+# nothing is ever spliced, all of the scratch.
+_little = _scratch[: 16 * 1024]
+# Who has as much at once is sending in bulk; who has less than the other, no more.
+_BULK = len(_little)
+_NO_BULK = 4 * 1024
+# What a turn moves before others get theirs.
+_QUANTUM = 2 * 1024 * 1024
+
+
+class Wait(Enum):
+    """Why a turn ended."""
+
+    SOURCE = auto()
+    """There was nothing to take."""
+    SINK = auto()
+    """There was no room for what is held."""
+    TURN = auto()
+    """The quantum is used up, and nothing is held."""
+    NOTHING = auto()
+    """The source has ended, and the sink has been told."""
+
+
+WAIT_SOURCE, WAIT_SINK, WAIT_TURN, WAIT_NOTHING = Wait
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one worker has moved, and what became of its connections."""
+
+    accepted: int = 0
+    failed: int = 0
+    """Connections whose target could not be reached."""
+    broken: int = 0
+    """Connections that one side reset."""
+    spliced: int = 0
+    """Bytes."""
+    copied: int = 0
+    """Bytes."""
+
+
+@dataclass(slots=True)
+class Means:
+    """What the flows of one worker share."""
+
+    pipes: Pipes | None
+    """None once splice was refused, or if it is not to be used."""
+    tally: Tally
+
+
+class Flow:
+    """Moves bytes from *source* to *sink*, both non-blocking."""
+
+    __slots__ = ("_held", "_is_bulk", "_means", "_pipe", "moved", "sink", "source")
+
+    def __init__(
+        self, source: socket.SocketType, sink: socket.SocketType, means: Means
+    ) -> None:
+        self.source = source
+        self.sink = sink
+        self._means = means
+        self._pipe: Pipe | None = None  # only while something is in it
+        self._held = b""
+        self._is_bulk = False
+        self.moved = 0
+        """Bytes that the sink has taken."""
+
+    def turn(self) -> Wait:
+        """Move what can be moved now, and tell what to wait for.
+
+        Raises OSError if either side is broken.
+        """
+        end = self.moved + _QUANTUM
+        while self.moved < end:
+            if self._pipe:
+                wait = self._splice(self._pipe)
+            elif self._held:
+                wait = self._send(self._held)
+            elif self._is_bulk and self._means.pipes:
+                wait = self._begin_splicing(self._means.pipes)
+            else:
+                wait = self._copy()
+            if wait:
+                return wait
+        # Whoever holds something must not wait for a source that has no more.
+        return WAIT_SINK if self._pipe or self._held else WAIT_TURN
+
+    def close(self) -> None:
+        """Let go of what is held."""
+        if self._pipe and self._means.pipes:
+            self._means.pipes.give_back(self._pipe)
+        elif self._pipe:
+            self._pipe.close()
+        self._pipe = None
+
+    def _copy(self) -> Wait | None:
+        room = _scratch if self._means.pipes is None else _little
+        try:
+            count = self.source.recv_into(room)
+        except BlockingIOError:
+            return WAIT_SOURCE
+        if not count:
+            return self._pass_on_end()
+        self._is_bulk = count >= _BULK
+        return self._send(room[:count])
+
+    def _send(self, data: bytes | memoryview) -> Wait | None:
+        try:
+            sent = self.sink.send(data)
+        except BlockingIOError:
+            sent = 0
+        self.moved += sent
+        self._means.tally.copied += sent
+        self._held = bytes(data[sent:])
+        return WAIT_SINK if self._held else None
+
+    def _begin_splicing(self, pipes: Pipes) -> Wait | None:
+        pipe = pipes.borrow()
+        if pipe is None:
+            return self._copy()
+        try:
+            count = pipe.fill(self.source.fileno())
+        except SpliceRefusedError:
+            self._means.pipes = None
+            pipe.close()
+            return None
+        except OSError as error:
+            pipes.give_back(pipe)
+            if isinstance(error, BlockingIOError):
+                return WAIT_SOURCE
+            raise
+        if not count:
+            pipes.give_back(pipe)
+            return self._pass_on_end()
+        self._is_bulk = count >= _NO_BULK
+        self._pipe = pipe
+        return None
+
+    def _splice(self, pipe: Pipe) -> Wait | None:
+        try:
+            sent = pipe.empty(self.sink.fileno())
+        except BlockingIOError:
+            return WAIT_SINK
+        except SpliceRefusedError:
+            self._held = pipe.take()
+            self.close()
+            self._means.pipes = None
+            return None
+        self.moved += sent
+        self._means.tally.spliced += sent
+        if not pipe.held:
+            self.close()
+        return None
+
+    def _pass_on_end(self) -> Wait:
+        self.sink.shutdown(socket.SHUT_WR)
+        return WAIT_NOTHING

@@ -1,0 +1,123 @@
+"""Pipes that carry bytes from one socket to another without copying (splice(2)).
+
+Two invariants make "would block" unambiguous, which otherwise may mean that the
+source has nothing or that the pipe is full: a pipe is filled only when it is empty,
+and emptied only when it holds something.
+"""
+
+import errno
+import fcntl
+import os
+
+_FLAGS = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
+# Some kernels, sandboxes and kinds of sockets have no splice; what it needs is
+# refused as one of these (splice(2), ERRORS; seccomp(2)).
+_REFUSED = frozenset((errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP))
+# A smaller one, which is all that a user beyond the quota gets (pipe(7),
+# pipe-user-pages-soft), takes more calls than copying.
+_LEAST_SIZE = 65536
+_MOST_IDLE = 16
+
+
+class SpliceRefusedError(OSError):
+    """Splice can't be used here; what the pipe holds is still in it."""
+
+
+class Pipe:
+    """One pipe, with the number of bytes that are in it."""
+
+    __slots__ = ("_reader", "_writer", "held", "size")
+
+    def __init__(self, size: int) -> None:
+        """Make a pipe of *size* bytes, or of what is allowed; or raise OSError."""
+        self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.held = 0
+        """Bytes that are in it."""
+        try:
+            self.size = fcntl.fcntl(self._writer, fcntl.F_SETPIPE_SZ, size)
+        except OSError:
+            self.size = fcntl.fcntl(self._writer, fcntl.F_GETPIPE_SZ)
+
+    def fill(self, source: int) -> int:
+        """Move what *source* has into the empty pipe, and return how much it was.
+
+        0 is the end of the stream. Raises BlockingIOError, SpliceRefusedError and
+        other OSErrors of the source.
+        """
+        assert not self.held, "a pipe is filled only when it is empty"
+        try:
+            self.held = os.splice(source, self._writer, self.size, flags=_FLAGS)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            raise _explain(error) from None
+        return self.held
+
+    def empty(self, sink: int) -> int:
+        """Move what is held to *sink*, as far as it has room; return how much it was.
+
+        Raises BlockingIOError, SpliceRefusedError and other OSErrors of the sink.
+        """
+        assert self.held, "a pipe is emptied only when it holds something"
+        try:
+            moved = os.splice(self._reader, sink, self.held, flags=_FLAGS)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            raise _explain(error) from None
+        self.held -= moved
+        return moved
+
+    def take(self) -> bytes:
+        """Return all that is held, and hold nothing more."""
+        pieces = []
+        while self.held:
+            pieces.append(os.read(self._reader, self.held))
+            self.held -= len(pieces[-1])
+        return b"".join(pieces)
+
+    def close(self) -> None:
+        """Let go of it, and of what is in it."""
+        os.close(self._reader)
+        os.close(self._writer)
+
+
+class Pipes:
+    """The pipes of one worker: lent while they are needed, and only empty ones kept."""
+
+    def __init__(self, size: int, most: int) -> None:
+        """Make at most *most* pipes, of *size* bytes."""
+        self._size = size
+        self._most = most
+        self._count = 0
+        self._idle: list[Pipe] = []
+
+    def borrow(self) -> Pipe | None:
+        """Return an empty pipe; None if all are lent, or there is no quota for more."""
+        if self._idle:
+            return self._idle.pop()
+        if self._count >= self._most:
+            return None
+        try:
+            pipe = Pipe(self._size)
+        except OSError:
+            return None
+        if pipe.size < min(self._size, _LEAST_SIZE):
+            pipe.close()
+            return None
+        self._count += 1
+        return pipe
+
+    def give_back(self, pipe: Pipe) -> None:
+        """Take back *pipe*; what is still in it is nobody's."""
+        if pipe.held or len(self._idle) >= _MOST_IDLE:
+            pipe.close()
+            self._count -= 1
+        else:
+            self._idle.append(pipe)
+
+
+def _explain(error: OSError) -> OSError:
+    if error.errno in _REFUSED:
+        return SpliceRefusedError(error.errno, error.strerror)
+    return error

@@ -1,0 +1,521 @@
+"""The relay with real sockets: every byte, both ends, and what breaks."""
+
+import contextlib
+import hashlib
+import os
+import re
+import signal
+import socket
+import struct
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from relaying import Handler, Relay, Target, connect, descriptors, echo, read_all
+from running import Server, wait_until
+from tools import give_up, need
+
+MIB = 1024 * 1024
+RESET = struct.pack("ii", 1, 0)
+
+
+def reset(sock: socket.socket) -> None:
+    """Close with a reset."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    sock.close()
+
+
+def send_much(sock: socket.socket, size: int, seed: bytes) -> bytes:
+    """Send *size* bytes that no shift of themselves equals; return their hash."""
+    digest = hashlib.blake2b()
+    block = hashlib.shake_128(seed).digest(MIB)
+    for number in range(size // MIB):
+        piece = number.to_bytes(8, "big") + block[8:]
+        digest.update(piece)
+        sock.sendall(piece)
+    sock.shutdown(socket.SHUT_WR)
+    return digest.digest()
+
+
+def hash_all(sock: socket.socket) -> bytes:
+    """Return the hash of all that comes up to the end."""
+    digest = hashlib.blake2b()
+    buffer = memoryview(bytearray(MIB))
+    while count := sock.recv_into(buffer):
+        digest.update(buffer[:count])
+    return digest.digest()
+
+
+def cpu_seconds(server: Server) -> float:
+    """Return the user and system time that *server* has used so far."""
+    stat = Path(f"/proc/{server.pid}/stat").read_text()
+    user, system = stat.rpartition(") ")[2].split(" ")[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def pass_time(seconds: float) -> None:
+    """Let time pass, of which the relay is to make no use."""
+    end = time.monotonic() + seconds
+    wait_until(lambda: time.monotonic() >= end, "time to pass")
+
+
+def exchange(server: Server, handle_results: list[bytes], size: int) -> None:
+    """Send *size* bytes both ways at once, and compare what arrived with what left."""
+    with connect(server) as client, ThreadPoolExecutor() as threads:
+        received = threads.submit(hash_all, client)
+        sent = send_much(client, size, b"there")
+        back = received.result(120)
+    wait_until(lambda: len(handle_results) == 2, "the target's hashes")
+    target_sent, target_received = handle_results
+    assert sent == target_received
+    assert back == target_sent
+
+
+def both_ways(results: list[bytes], size: int) -> Handler:
+    """Make a target that sends *size* bytes while it hashes what comes."""
+
+    def handle(client: socket.socket) -> None:
+        with ThreadPoolExecutor() as threads:
+            received = threads.submit(hash_all, client)
+            sent = send_much(client, size, b"back")
+            results.extend((sent, received.result(120)))
+
+    return handle
+
+
+# Every byte.
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [
+        pytest.param((), 1024, id="spliced"),
+        pytest.param(("--no-splice",), 256, id="copied"),
+        pytest.param(("--pipe-size", "4"), 64, id="pipes too small to be used"),
+        pytest.param(("--pipe-size", "1024"), 256, id="pipes of 1 MiB"),
+        pytest.param(("--workers", "2"), 256, id="two workers"),
+    ],
+)
+def test_both_ways_at_once(
+    relay: Relay, target: Target, options: tuple[str, ...], size: int
+) -> None:
+    """Whatever the way of moving them, all bytes arrive, in their order."""
+    results: list[bytes] = []
+    place = target(both_ways(results, size * MIB))
+    exchange(relay(place, *options), results, size * MIB)
+
+
+@pytest.mark.parametrize("error", ["EINVAL", "ENOSYS", "EPERM"])
+@pytest.mark.parametrize("when", ["1+", "2+", "7+", "20+"])
+def test_refused_splice_loses_nothing(
+    relay: Relay, target: Target, tmp_path: Path, error: str, when: str
+) -> None:
+    """From the first call on or later, with bytes in a pipe or not."""
+    need("strace")
+    results: list[bytes] = []
+    place = target(both_ways(results, 8 * MIB))
+    fault = ("-e", "trace=splice", "-e", f"inject=splice:error={error}:when={when}")
+    log = tmp_path / "strace"
+    server = relay(place, prefix=("strace", "-f", "-qq", "-o", str(log), *fault))
+    exchange(server, results, 8 * MIB)
+    assert "INJECTED" in log.read_text()
+
+
+def test_bulk_is_spliced_and_little_is_not(
+    relay: Relay, target: Target, tmp_path: Path
+) -> None:
+    """Small exchanges are copied, and no call shows what was sent in bulk."""
+    need("strace")
+    results: list[bytes] = []
+    place = target(both_ways(results, 16 * MIB))
+    log = tmp_path / "strace"
+    prefix = (
+        "strace",
+        "-f",
+        "-qq",
+        "-o",
+        str(log),
+        "-e",
+        "trace=splice,recvfrom,sendto",
+    )
+    server = relay(place, prefix=prefix)
+    exchange(server, results, 16 * MIB)
+    server.stop()
+    calls = log.read_text()
+    assert calls.count("splice(") > 2 * calls.count("recvfrom(")
+
+
+@pytest.mark.parametrize(
+    ("options", "way"),
+    [
+        pytest.param((), r"(\d+) bytes spliced, \d+ copied", id="spliced"),
+        pytest.param(("--no-splice",), r"0 bytes spliced, (\d+) copied", id="copied"),
+    ],
+)
+def test_what_was_moved_is_told_at_the_end(
+    relay: Relay, target: Target, options: tuple[str, ...], way: str
+) -> None:
+    """How many connections and bytes, and which way they went."""
+    results: list[bytes] = []
+    place = target(both_ways(results, 16 * MIB))
+    server = relay(place, "--workers", "1", *options)
+    exchange(server, results, 16 * MIB)
+    assert server.stop() == 0
+    told = server.log.read_text()
+    moved = re.search(f"1 connections: ?{way}", told)
+    assert moved
+    assert 24 * MIB < int(moved[1]) <= 32 * MIB
+    assert "0 without a target, 0 reset" in told
+
+
+def test_byte_by_byte(relay: Relay, target: Target) -> None:
+    """A dribble arrives as it was sent, without waiting for more."""
+    server = relay(target(echo))
+    with connect(server) as client:
+        for number in range(300):
+            client.sendall(bytes([number % 256]))
+            assert client.recv(10) == bytes([number % 256])
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(10) == b""
+
+
+def test_who_accepts_may_speak_first(relay: Relay, target: Target) -> None:
+    """The client hears the target's greeting without saying a word."""
+    server = relay(target(lambda client: client.sendall(b"220 hello\r\n")))
+    with connect(server) as client:
+        began = time.monotonic()
+        assert read_all(client) == b"220 hello\r\n"
+        assert time.monotonic() - began < 0.9  # the kernel was not to wait for input
+
+
+@pytest.mark.parametrize("size", [0, 1, 5000, 300_000, 8 * MIB])
+def test_stalled_reader_is_waited_for(relay: Relay, target: Target, size: int) -> None:
+    """Whoever takes nothing for a while gets everything when it does."""
+    data = hashlib.shake_128(b"stalled").digest(size)
+    server = relay(target(lambda client: client.sendall(data)))
+    with connect(server) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 20_000)
+        pass_time(0.5)
+        before = cpu_seconds(server)
+        pass_time(0.5)
+        assert cpu_seconds(server) - before < 0.1
+        assert read_all(client) == data
+
+
+# The end of one side.
+
+
+def test_client_ends_first(relay: Relay, target: Target) -> None:
+    """The target hears the end, and its answer still arrives."""
+
+    def answer_late(client: socket.socket) -> None:
+        client.sendall(read_all(client)[::-1])
+
+    server = relay(target(answer_late))
+    with connect(server) as client:
+        client.sendall(b"request")
+        client.shutdown(socket.SHUT_WR)
+        assert read_all(client) == b"tseuqer"
+
+
+def test_target_ends_first(relay: Relay, target: Target) -> None:
+    """The client hears the end, and what it still sends arrives."""
+    heard: list[bytes] = []
+
+    def end_and_listen(client: socket.socket) -> None:
+        client.sendall(b"that is all")
+        client.shutdown(socket.SHUT_WR)
+        heard.append(read_all(client))
+
+    server = relay(target(end_and_listen))
+    with connect(server) as client:
+        assert read_all(client) == b"that is all"
+        client.sendall(b"more from here")
+        client.shutdown(socket.SHUT_WR)
+        wait_until(lambda: heard, "what the target heard")
+    assert heard == [b"more from here"]
+
+
+def test_reset_of_the_client_resets_the_target(relay: Relay, target: Target) -> None:
+    """A broken connection doesn't look like one that ended."""
+    fates: list[str] = []
+
+    def watch(client: socket.socket) -> None:
+        try:
+            while client.recv(100):
+                pass
+            fates.append("ended")
+        except ConnectionResetError:
+            fates.append("reset")
+
+    server = relay(target(watch))
+    client = connect(server)
+    client.sendall(b"x")
+    pass_time(0.1)
+    reset(client)
+    wait_until(lambda: fates, "the end of the target's connection")
+    assert fates == ["reset"]
+
+
+def test_reset_of_the_target_resets_the_client(relay: Relay, target: Target) -> None:
+    """And the other way round."""
+
+    def break_off(client: socket.socket) -> None:
+        client.recv(1)
+        reset(client)
+
+    server = relay(target(break_off))
+    with connect(server) as client:
+        client.sendall(b"x")
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+
+
+def test_half_open_connection_takes_no_time(relay: Relay, target: Target) -> None:
+    """Neither an end that was passed on nor silence wakes the relay."""
+    release = threading.Event()
+
+    def stay(client: socket.socket) -> None:
+        read_all(client)
+        release.wait(30)
+
+    server = relay(target(stay))
+    with connect(server) as client:
+        client.shutdown(socket.SHUT_WR)
+        pass_time(0.3)
+        before = cpu_seconds(server)
+        pass_time(1.5)
+        assert cpu_seconds(server) - before < 0.1
+        release.set()
+        assert read_all(client) == b""
+
+
+# Targets that are not there.
+
+
+def test_refused_target_closes_the_client_at_once(relay: Relay) -> None:
+    """With one line in the log for it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    server = relay(f"127.0.0.1:{port}")
+    with connect(server) as client:
+        assert read_all(client) == b""
+    line = f"cannot connect to 127.0.0.1:{port}: Connection refused"
+    wait_until(lambda: line in server.log.read_text(), "a line in the log")
+    assert server.log.read_text().count("cannot connect") == 1
+
+
+def test_target_that_accepts_nobody_is_given_up(relay: Relay) -> None:
+    """After the connect timeout, the client is let go."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        place = listener.getsockname()
+        # Whoever fills its queue leaves no room for others.
+        waiting = [socket.socket() for _ in range(4)]
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(place)
+        server = relay(f"127.0.0.1:{place[1]}", "--connect-timeout", "1")
+        with connect(server) as client:
+            assert read_all(client) == b""
+        assert "Connection timed out" in server.log.read_text()
+        for each in waiting:
+            each.close()
+
+
+def test_name_is_looked_up(relay: Relay, target: Target) -> None:
+    """A name that stands for several places is tried at each of them."""
+    port = target(echo).rpartition(":")[2]
+    server = relay(f"localhost:{port}")
+    for _ in range(3):
+        with connect(server) as client:
+            client.sendall(b"x")
+            assert client.recv(1) == b"x"
+
+
+def test_unknown_name_is_told_for_each_connection(relay: Relay) -> None:
+    """The relay runs, since the name may be known later."""
+    server = relay("no.such.invalid:80")
+    with connect(server) as client:
+        assert read_all(client) == b""
+    line = "cannot connect to no.such.invalid:80"
+    wait_until(lambda: line in server.log.read_text(), "a line in the log")
+
+
+# Other kinds of sockets.
+
+
+def test_unix_sockets(relay: Relay, target: Target, tmp_path: Path) -> None:
+    """On both sides, and the file of ours is gone afterwards."""
+    results: list[bytes] = []
+    place = target(both_ways(results, 8 * MIB), f"unix:{tmp_path}/target")
+    server = relay(place, listen=f"unix:{tmp_path}/relay")
+    with socket.socket(socket.AF_UNIX) as client, ThreadPoolExecutor() as threads:
+        client.settimeout(60)
+        client.connect(f"{tmp_path}/relay")
+        received = threads.submit(hash_all, client)
+        sent = send_much(client, 8 * MIB, b"there")
+        back = received.result(60)
+    wait_until(lambda: len(results) == 2, "the target's hashes")
+    assert [back, sent] == results
+    assert server.stop() == 0
+    assert not (tmp_path / "relay").exists()
+
+
+def test_ipv6(relay: Relay, target: Target) -> None:
+    """On both sides."""
+    if not Path("/proc/net/if_inet6").exists():
+        give_up("this machine has no IPv6")
+    server = relay(target(echo, "::1"), listen="[::1]:0")
+    port = int(server.log.read_text().split("[::1]:")[1].split()[0])
+    with socket.create_connection(("::1", port), 20) as client:
+        client.sendall(b"six")
+        assert client.recv(10) == b"six"
+
+
+def test_several_forwards(relay: Relay, target: Target, tmp_path: Path) -> None:
+    """Each has its target."""
+    first = target(lambda client: client.sendall(b"first"))
+    second = target(lambda client: client.sendall(b"second"))
+    more = f"unix:{tmp_path}/more={second}"
+    server = relay(first, "--forward", more, "--workers", "2")
+    with connect(server) as client:
+        assert read_all(client) == b"first"
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(f"{tmp_path}/more")
+        assert read_all(client) == b"second"
+
+
+# Time and number.
+
+
+def test_idle_connection_is_closed(relay: Relay, target: Target) -> None:
+    """Both sides hear the end when nothing has moved for too long."""
+    ended = threading.Event()
+
+    def listen(client: socket.socket) -> None:
+        echo(client)
+        ended.set()
+
+    server = relay(target(listen), "--idle-timeout", "1")
+    with connect(server) as client:
+        client.sendall(b"x")
+        assert client.recv(1) == b"x"
+        began = time.monotonic()
+        assert client.recv(1) == b""
+        assert 0 < time.monotonic() - began < 5
+        assert ended.wait(5)
+
+
+def test_half_closed_connection_has_a_time_of_its_own(
+    relay: Relay, target: Target
+) -> None:
+    """Who has said that it sends no more is not waited for as long as others."""
+    release = threading.Event()
+
+    def stay(_: socket.socket) -> None:
+        release.wait(30)
+
+    server = relay(
+        target(stay),
+        *("--half-closed-timeout", "1"),
+    )
+    with connect(server) as client:
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(1) == b""
+    release.set()
+
+
+def test_moving_bytes_put_the_end_off(relay: Relay, target: Target) -> None:
+    """A connection that is used now and then outlives the idle timeout."""
+    server = relay(target(echo), "--idle-timeout", "2")
+    with connect(server) as client:
+        for _ in range(5):
+            pass_time(1)
+            client.sendall(b"x")
+            assert client.recv(1) == b"x"
+
+
+def test_nothing_leaks(relay: Relay, target: Target) -> None:
+    """After thousands of connections, however they ended, all is as before."""
+    server = relay(target(echo))
+
+    def use(number: int) -> None:
+        client = connect(server)
+        client.sendall(b"x" * (number % 7 * 30_000))
+        if number % 3 == 0:
+            reset(client)
+            return
+        client.shutdown(socket.SHUT_WR)
+        if number % 3 == 1:
+            assert len(read_all(client)) == number % 7 * 30_000
+        client.close()
+
+    for number in range(20):  # whatever is made once, is made now
+        use(number)
+    before = descriptors(server)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(use, range(3000)))
+    wait_until(lambda: descriptors(server) <= before, "all descriptors to be closed")
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_told_to_stop_it_finishes_first(relay: Relay, target: Target) -> None:
+    """Connections go on within the grace, and nobody new is accepted."""
+    server = relay(target(echo), "--grace", "20")
+    with connect(server) as client:
+        client.sendall(b"x")
+        assert client.recv(1) == b"x"
+        os.kill(server.pid, signal.SIGTERM)
+
+        def is_refused() -> bool:
+            try:
+                connect(server).close()
+            except OSError:
+                return True
+            return False
+
+        wait_until(is_refused, "the listener to be closed")
+        client.sendall(b"y")
+        assert client.recv(1) == b"y"
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(1) == b""
+    assert server.process.wait(10) == 0
+    assert "cut short" not in server.log.read_text()
+
+
+def test_grace_has_an_end(relay: Relay, target: Target) -> None:
+    """Who stays longer is cut short, and that is told."""
+    server = relay(target(echo), "--grace", "1")
+    with connect(server) as client:
+        client.sendall(b"x")
+        assert client.recv(1) == b"x"
+        assert server.stop() == 0
+        assert "1 connections cut short" in server.log.read_text()
+
+
+def test_many_stalled_connections_lose_nothing(relay: Relay, target: Target) -> None:
+    """Beyond the pipes there are, what is held for them is in memory."""
+    data = hashlib.shake_128(b"many").digest(MIB)
+    server = relay(
+        target(lambda client: client.sendall(data)),
+        *("--workers", "1", "--max-connections", "400"),
+        prefix=("sh", "-c", 'ulimit -n 900; exec "$@"', "sh"),
+    )
+    with contextlib.ExitStack() as stack:
+        clients = []
+        for _ in range(300):
+            client = stack.enter_context(socket.socket())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 20_000)
+            client.settimeout(60)
+            client.connect(("127.0.0.1", server.port))
+            clients.append(client)
+        pass_time(1)
+        with ThreadPoolExecutor(20) as threads:
+            assert all(got == data for got in threads.map(read_all, clients))
+    assert "cannot connect" not in server.log.read_text()

@@ -1,0 +1,59 @@
+"""A relay of our own as a process, and what is at both ends of it."""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from running import Server
+
+COMMAND = "from sendfile_server.cli import relay_main; relay_main()"
+"""What ``splice-relay`` runs, for an interpreter that has not installed it."""
+
+
+class Relay(Protocol):
+    """Starts a relay; see `relay`."""
+
+    def __call__(
+        self,
+        target: str,
+        *options: str,
+        listen: str = ...,
+        prefix: tuple[str, ...] = (),
+    ) -> Server: ...
+
+
+Handler = Callable[[socket.socket], None]
+
+
+class Target(Protocol):
+    """Starts a target; see `target`."""
+
+    def __call__(self, handle: Handler, where: str = ...) -> str: ...
+
+
+def echo(client: socket.socket) -> None:
+    """Send back all that comes, and its end."""
+    try:
+        while data := client.recv(65536):
+            client.sendall(data)
+    except OSError:
+        pass
+
+
+def connect(server: Server) -> socket.socket:
+    """Connect to a relay."""
+    return socket.create_connection(("127.0.0.1", server.port), 60)
+
+
+def read_all(peer: socket.socket) -> bytes:
+    """Return all that comes up to the end."""
+    pieces = []
+    while piece := peer.recv(1 << 20):
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def descriptors(server: Server) -> int:
+    """Count the open files of *server*."""
+    return len(list(Path(f"/proc/{server.pid}/fd").iterdir()))

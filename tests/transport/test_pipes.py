@@ -1,0 +1,134 @@
+"""Pipes between sockets: what is in them, what is refused, and who has them."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from sendfile_server.transport.pipes import Pipe, Pipes, SpliceRefusedError
+from wire import Pair
+
+SIZE = 65536
+DATA = os.urandom(50_000)
+
+
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    pipe = Pipe(SIZE)
+    yield pipe
+    pipe.close()
+
+
+@pytest.fixture
+def sink() -> Iterator[Pair]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        peer = socket.create_connection(listener.getsockname(), 20)
+        ours, _ = listener.accept()
+    ours.setblocking(False)
+    with ours, peer:
+        yield ours, peer
+
+
+def test_bytes_go_through(pipe: Pipe, pair: Pair, sink: Pair) -> None:
+    """All that came in goes out, in its order."""
+    source, peer = pair
+    peer.sendall(DATA)
+    received = b""
+    while len(received) < len(DATA):
+        count = pipe.fill(source.fileno())
+        assert count == pipe.held > 0
+        while pipe.held:
+            pipe.empty(sink[0].fileno())
+        received += sink[1].recv(count, socket.MSG_WAITALL)
+    assert received == DATA
+
+
+def test_empty_source_would_block(pipe: Pipe, pair: Pair) -> None:
+    """And its end is no bytes."""
+    source, peer = pair
+    with pytest.raises(BlockingIOError):
+        pipe.fill(source.fileno())
+    peer.close()
+    assert pipe.fill(source.fileno()) == 0
+    assert not pipe.held
+
+
+def test_full_sink_would_block(pipe: Pipe, pair: Pair, sink: Pair) -> None:
+    """What it did not take is still held, and can be taken out."""
+    source, peer = pair
+    peer.sendall(DATA)
+    while True:
+        try:
+            sink[0].send(bytes(SIZE))
+        except BlockingIOError:
+            break
+    count = pipe.fill(source.fileno())
+    with pytest.raises(BlockingIOError):
+        pipe.empty(sink[0].fileno())
+    assert pipe.held == count
+    assert pipe.take() == DATA[:count]
+    assert not pipe.held
+
+
+def test_what_has_no_splice_refuses(pipe: Pipe) -> None:
+    """That is another error than those of a socket."""
+    directory = os.open("/", os.O_RDONLY)
+    with pytest.raises(SpliceRefusedError):
+        pipe.fill(directory)
+    os.close(directory)
+    assert not pipe.held
+
+
+def test_pipe_that_is_given_back_is_lent_again() -> None:
+    """But never with something in it."""
+    pipes = Pipes(SIZE, 200)
+    first = pipes.borrow()
+    assert first is not None
+    pipes.give_back(first)
+    assert pipes.borrow() is first
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.send(b"not for others")
+        ours.setblocking(False)
+        first.fill(ours.fileno())
+    pipes.give_back(first)
+    second = pipes.borrow()
+    assert second is not None
+    assert second is not first
+    assert not second.held
+    second.close()
+
+
+def test_no_more_are_lent_than_there_may_be() -> None:
+    """One that was closed makes room for another."""
+    pipes = Pipes(SIZE, 2)
+    first, second = pipes.borrow(), pipes.borrow()
+    assert first is not None
+    assert second is not None
+    assert pipes.borrow() is None
+    first.held = 1  # and so it is closed
+    pipes.give_back(first)
+    third = pipes.borrow()
+    assert third is not None
+    assert pipes.borrow() is None
+    second.close()
+    third.close()
+
+
+def test_only_some_idle_pipes_are_kept() -> None:
+    """A burst does not hold its pipes for ever."""
+    before = len(os.listdir("/proc/self/fd"))
+    pipes = Pipes(SIZE, 200)
+    lent = [pipes.borrow() for _ in range(100)]
+    assert len(os.listdir("/proc/self/fd")) == before + 200
+    for pipe in lent:
+        assert pipe is not None
+        pipes.give_back(pipe)
+    assert len(os.listdir("/proc/self/fd")) < before + 50
+    with ExitStack() as stack:
+        while (pipe := pipes.borrow()) and pipe in lent:
+            stack.callback(pipe.close)
+        assert pipe is not None
+        pipe.close()
