@@ -1,7 +1,7 @@
 """What all relayed connections of one worker share."""
 
 import asyncio
-import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -11,8 +11,6 @@ from sendfile_server.options import Address
 from sendfile_server.relay.config import RelayConfig
 from sendfile_server.relay.flow import Means, Tally
 from sendfile_server.relay.targets import Place, is_at_hand, look_up
-
-_log = logging.getLogger(__name__)
 
 # For how long a name is believed to stand for what it stood for.
 _BELIEVED_S = 5
@@ -31,7 +29,8 @@ class RelayService:
     means: Means
     pool: Pool
     """Looks up names, one at a time for each connection that waits."""
-    _known: dict[Address, tuple[int, tuple[Place, ...]]] = field(default_factory=dict)
+    # Until when, by the clock's elapsed seconds, and what.
+    _known: dict[Address, tuple[float, tuple[Place, ...]]] = field(default_factory=dict)
 
     @property
     def tally(self) -> Tally:
@@ -40,22 +39,21 @@ class RelayService:
 
     def look_up(self, target: Address, found: Found) -> None:
         """Tell *found* what *target* stands for; at once if nobody need be asked."""
-        since, places = self._known.get(target, (0, ()))
-        if places and (self.clock.elapsed - since <= _BELIEVED_S or is_at_hand(target)):
+        until, places = self._known.get(target, (0.0, ()))
+        if self.clock.elapsed < until:
             found(places)
             return
+        needs_nobody = is_at_hand(target)
+        until = math.inf if needs_nobody else self.clock.elapsed + _BELIEVED_S
 
         def done(result: tuple[Place, ...] | Exception) -> None:
             if isinstance(result, Exception):
                 found(result if isinstance(result, OSError) else OSError(str(result)))
                 return
-            self._known[target] = (self.clock.elapsed, result)
+            self._known[target] = (until, result)
             found(result)
 
-        if not is_at_hand(target):
-            self.pool.submit(lambda: look_up(target), done)
-            return
-        try:
+        if needs_nobody:
             done(look_up(target))
-        except OSError as error:
-            done(error)
+        else:
+            self.pool.submit(lambda: look_up(target), done)
