@@ -116,6 +116,14 @@ def parse_address(value: str) -> Address:
     return TcpAddress(host, parse_port(port))
 
 
+def describe(place: Address) -> str:
+    """Return *place* as `parse_address` reads it."""
+    if isinstance(place, UnixAddress):
+        return f"unix:{place.path}"
+    host = f"[{place.host}]" if ":" in place.host else place.host
+    return f"{host}:{place.port}"
+
+
 def parse_flag(value: str) -> bool:
     if value not in ("True", "False"):
         raise ValueError("expected true or false")

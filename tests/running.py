@@ -66,6 +66,19 @@ def wait_until(condition: Callable[[], object], what: str) -> None:
         selectors.SelectSelector().select(0.01)  # a pause that a signal may end
 
 
+def pass_time(seconds: float) -> None:
+    """Let time pass, of which the server may make what use it likes."""
+    end = time.monotonic() + seconds
+    wait_until(lambda: time.monotonic() >= end, "time to pass")
+
+
+def cpu_seconds(server: Server) -> float:
+    """Return the user and system time that *server* has used so far."""
+    stat = Path(f"/proc/{server.pid}/stat").read_text()
+    user, system = stat.rpartition(") ")[2].split(" ")[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
 def launch(log: Path, command: list[str]) -> subprocess.Popen[bytes]:
     """Start *command* without our own options in its environment."""
     environment = {

@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 
 from sendfile_server.config import Config
 from sendfile_server.errors import ConfigError
-from sendfile_server.options import GROUPS, Address, TcpAddress, UnixAddress, options
+from sendfile_server.options import (
+    GROUPS,
+    Address,
+    TcpAddress,
+    UnixAddress,
+    describe,
+    options,
+)
 
 
 @pytest.mark.parametrize(
@@ -191,6 +198,7 @@ def test_every_ip_address_can_be_listened_on(host: str, port: int) -> None:
     written = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     assert options(Config)["listen"].parse(written) == TcpAddress(host, port)
+    assert describe(TcpAddress(host, port)) == written
 
 
 @given(st.text(st.sampled_from("0123456789+-_ .x\u0661"), max_size=8))

@@ -121,6 +121,16 @@ def converse(place: str, pieces: Iterable[bytes]) -> bytes:
     return bytes(received)
 
 
+def fill(sock: socket.socket) -> int:
+    """Send without blocking until there is no room; return how much that took."""
+    sent = 0
+    while True:
+        try:
+            sent += sock.send(bytes(65536))
+        except BlockingIOError:
+            return sent
+
+
 def _read_until_taken(sock: socket.socket) -> bytes:
     """Read what comes while the peer has not read all that was sent.
 

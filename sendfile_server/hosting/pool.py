@@ -1,4 +1,4 @@
-"""Threads for what can block: one pool per listener."""
+"""Threads for what can block."""
 
 import asyncio
 import logging

@@ -10,7 +10,7 @@ import socket
 import stat
 
 from sendfile_server.errors import ConfigError
-from sendfile_server.options import Address, TcpAddress, UnixAddress
+from sendfile_server.options import Address, TcpAddress, UnixAddress, describe
 
 _BACKLOG = 4096
 _ABSENT = frozenset((errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT))
@@ -33,9 +33,8 @@ def listen(address: Address, inherited: Inherited = ()) -> list[socket.socket]:
 def describe_bound(listener: socket.socket) -> str:
     """Return the address of *listener*, as it is written in a configuration."""
     if listener.family == socket.AF_UNIX:
-        return f"unix:{listener.getsockname()}"
-    host, port = listener.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return describe(UnixAddress(listener.getsockname()))
+    return describe(TcpAddress(*listener.getsockname()[:2]))
 
 
 def url_of(listener: socket.socket) -> str:

@@ -19,7 +19,7 @@ import socket
 from collections.abc import Callable
 
 from sendfile_server.hosting.guest import Closed
-from sendfile_server.options import Address
+from sendfile_server.options import Address, describe
 from sendfile_server.relay.flow import (
     WAIT_NOTHING,
     WAIT_SINK,
@@ -27,7 +27,7 @@ from sendfile_server.relay.flow import (
     Flow,
 )
 from sendfile_server.relay.service import RelayService
-from sendfile_server.relay.targets import Place, describe
+from sendfile_server.relay.targets import Place
 from sendfile_server.transport.lingering import abort
 
 _log = logging.getLogger(__name__)

@@ -12,12 +12,12 @@ from sendfile_server.hosting.limits import kept_files
 from sendfile_server.hosting.pool import Pool
 from sendfile_server.hosting.sockets import describe_bound, listen
 from sendfile_server.hosting.worker import Worker
-from sendfile_server.options import Address
+from sendfile_server.options import Address, describe
 from sendfile_server.relay.config import RelayConfig
 from sendfile_server.relay.connection import Relayed
 from sendfile_server.relay.flow import Means, Tally
 from sendfile_server.relay.service import RelayService
-from sendfile_server.relay.targets import describe, look_up
+from sendfile_server.relay.targets import look_up
 from sendfile_server.transport.pipes import Pipes
 
 _log = logging.getLogger(__name__)

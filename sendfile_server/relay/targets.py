@@ -39,11 +39,3 @@ def is_at_hand(target: Address) -> bool:
     except (OSError, UnicodeError):
         return False
     return True
-
-
-def describe(target: Address) -> str:
-    """Return *target* as it is written."""
-    if isinstance(target, UnixAddress):
-        return f"unix:{target.path}"
-    host = f"[{target.host}]" if ":" in target.host else target.host
-    return f"{host}:{target.port}"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from running import Serve, Server, launch, wait_until
+from running import Serve, Server, launch, pass_time, wait_until
 from wire import Client, fetch, get
 
 BIG = 64 << 20
@@ -34,12 +34,6 @@ def begin(server: Server) -> Client:
     client.send(get("/big.bin"))
     client.socket.recv(1, socket.MSG_PEEK)
     return client
-
-
-def pass_time(seconds: float) -> None:
-    """Let time pass that the server may use as it likes."""
-    end = time.monotonic() + seconds
-    wait_until(lambda: time.monotonic() >= end, "time to pass")
 
 
 def has_ended(descriptor: int, seconds: float) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from relaying import Handler, Relay, Target, connect, descriptors, echo, read_all
-from running import Server, wait_until
+from running import Server, cpu_seconds, pass_time, wait_until
 from tools import give_up, need
 
 MIB = 1024 * 1024
@@ -47,19 +47,6 @@ def hash_all(sock: socket.socket) -> bytes:
     while count := sock.recv_into(buffer):
         digest.update(buffer[:count])
     return digest.digest()
-
-
-def cpu_seconds(server: Server) -> float:
-    """Return the user and system time that *server* has used so far."""
-    stat = Path(f"/proc/{server.pid}/stat").read_text()
-    user, system = stat.rpartition(") ")[2].split(" ")[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
-
-
-def pass_time(seconds: float) -> None:
-    """Let time pass, of which the relay is to make no use."""
-    end = time.monotonic() + seconds
-    wait_until(lambda: time.monotonic() >= end, "time to pass")
 
 
 def exchange(server: Server, handle_results: list[bytes], size: int) -> None:
@@ -95,7 +82,7 @@ def both_ways(results: list[bytes], size: int) -> Handler:
     [
         pytest.param((), 1024, id="spliced"),
         pytest.param(("--no-splice",), 256, id="copied"),
-        pytest.param(("--pipe-size", "4"), 64, id="pipes too small to be used"),
+        pytest.param(("--pipe-size", "4"), 64, id="pipes of 4 KiB"),
         pytest.param(("--pipe-size", "1024"), 256, id="pipes of 1 MiB"),
         pytest.param(("--workers", "2"), 256, id="two workers"),
     ],

@@ -11,18 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from running import Serve, Server, wait_until
+from running import Serve, cpu_seconds, pass_time, wait_until
 from wire import Client, fetch, get
 
 MIB = bytes(range(256)) * 4096
 RESET = struct.pack("ii", 1, 0)
-
-
-def cpu_seconds(server: Server) -> float:
-    """Return the user and system time that *server* has used so far."""
-    stat = Path(f"/proc/{server.process.pid}/stat").read_text()
-    user, system = stat.rpartition(") ")[2].split(" ")[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def reset(client: Client) -> None:
@@ -40,12 +33,6 @@ def make_big(site: Path) -> None:
 def take_little(client: Client) -> None:
     """Keep the client's kernel from taking much that nobody reads."""
     client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-
-
-def pass_time(seconds: float) -> None:
-    """Let time pass, of which the server is to make no use."""
-    end = time.monotonic() + seconds
-    wait_until(lambda: time.monotonic() >= end, "time to pass")
 
 
 # Reuse.

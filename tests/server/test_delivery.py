@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from running import Serve, Server, clock_ahead, wait_until
+from running import Serve, Server, clock_ahead, pass_time, wait_until
 from wire import Client, fetch, get
 
 MIB = 1 << 20
@@ -55,12 +55,6 @@ def take(client: Client, size: int) -> bytes:
         assert piece, "the end, too early"
         data += piece
     return bytes(data)
-
-
-def pass_time(seconds: float) -> None:
-    """Let time pass that the server may use as it likes."""
-    end = time.monotonic() + seconds
-    wait_until(lambda: time.monotonic() >= end, "time to pass")
 
 
 def threads(server: Server) -> int:

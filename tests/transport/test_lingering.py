@@ -12,7 +12,7 @@ from sendfile_server.transport.lingering import (
     finish_sending,
     has_input,
 )
-from wire import Pair
+from wire import Pair, fill
 
 MIB = 1024 * 1024
 
@@ -102,21 +102,11 @@ def test_lingering_saves_the_answer_from_unread_input(pair: Pair) -> None:
 def test_aborting_resets(pair: Pair) -> None:
     """The peer is told at once, and what is queued for it is freed."""
     client, peer = pair
-    _fill(client)
+    fill(client)
     abort(client)
     client.close()
     with pytest.raises(ConnectionResetError):
         _read_all(peer)
-
-
-def _fill(client: socket.socket) -> int:
-    """Send until there is no room, and return how much that took."""
-    sent = 0
-    while True:
-        try:
-            sent += client.send(bytes(65536))
-        except BlockingIOError:
-            return sent
 
 
 def _read_all(peer: socket.socket) -> bytes:

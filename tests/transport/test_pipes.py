@@ -2,13 +2,15 @@
 
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
 
 from sendfile_server.transport.pipes import Pipe, Pipes, SpliceRefusedError
-from wire import Pair
+from wire import Pair, fill
 
 SIZE = 65536
 DATA = os.urandom(50_000)
@@ -59,11 +61,7 @@ def test_full_sink_would_block(pipe: Pipe, pair: Pair, sink: Pair) -> None:
     """What it did not take is still held, and can be taken out."""
     source, peer = pair
     peer.sendall(DATA)
-    while True:
-        try:
-            sink[0].send(bytes(SIZE))
-        except BlockingIOError:
-            break
+    fill(sink[0])
     count = pipe.fill(source.fileno())
     with pytest.raises(BlockingIOError):
         pipe.empty(sink[0].fileno())
@@ -115,6 +113,35 @@ def test_no_more_are_lent_than_there_may_be() -> None:
     assert pipes.borrow() is None
     second.close()
     third.close()
+
+
+def test_quota_of_the_user_is_kept() -> None:
+    """Beyond it nothing is lent, and what was lent is no smaller than is of use.
+
+    The system's own user has no quota (pipe(7)), so another one asks.
+    """
+    code = f"""
+import os, sys
+from sendfile_server.transport.pipes import Pipes
+if os.geteuid() == 0:
+    os.setresuid(65534, 65534, 65534)
+pipes, lent = Pipes(1 << 20, 1000), []
+while pipe := pipes.borrow():
+    lent.append(pipe.size)
+print(len(lent), min(lent) >= {SIZE})
+"""
+    command = (
+        "sh",
+        "-c",
+        'ulimit -n 4000; exec "$@"',
+        "sh",
+        sys.executable,
+        "-c",
+        code,
+    )
+    count, is_of_use = subprocess.check_output(command, text=True).split()
+    assert 0 < int(count) < 1000
+    assert is_of_use == "True"
 
 
 def test_only_some_idle_pipes_are_kept() -> None:

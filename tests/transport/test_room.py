@@ -9,7 +9,7 @@ import pytest
 
 from running import wait_until
 from sendfile_server.transport.room import deepen_queue, unacknowledged, waiting
-from wire import Pair
+from wire import Pair, fill
 
 MIB = 1024 * 1024
 
@@ -36,16 +36,6 @@ def test_deeper_queue_takes_more(pair: Pair) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         deepen_queue(ours, 123_456)
-
-
-def fill(client: socket.socket) -> int:
-    """Send until there is no room, and return how much that took."""
-    sent = 0
-    while True:
-        try:
-            sent += client.send(bytes(65536))
-        except BlockingIOError:
-            return sent
 
 
 def test_call_waits_for_room(pair: Pair) -> None:
