@@ -12,6 +12,7 @@ from sendfile_server.options import (
     Address,
     TcpAddress,
     argument,
+    one_of,
     option,
     parse_address,
     parse_flag,
@@ -60,6 +61,20 @@ class Common:
         "How much to use",
         "N",
         "Connections at once, over all workers; more wait to be accepted.",
+    )
+    log: str | None = option(
+        None,
+        parse_text,
+        "What to tell",
+        "FILE",
+        "Append what is worth telling; SIGUSR1 opens it again. Default: stderr.",
+    )
+    log_level: str = option(
+        "info",
+        one_of("debug", "info", "warning", "error"),
+        "What to tell",
+        "LEVEL",
+        "The least that is worth telling: debug, info, warning or error.",
     )
     grace: int = option(
         30,
@@ -134,7 +149,8 @@ class Config(Common):
         parse_text,
         "What to tell",
         "FILE",
-        "Append a line for every response, in the combined format; - is stdout.",
+        "Append a line for every response, in the combined format; - is stdout."
+        " SIGUSR1 opens it again.",
     )
     threads: int = option(
         4,

@@ -80,6 +80,15 @@ def parse_text(value: str) -> str:
     return value
 
 
+def one_of(*values: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value not in values:
+            raise ValueError(f"expected {', '.join(values[:-1])} or {values[-1]}")
+        return value
+
+    return parse
+
+
 def whole_number(minimum: int, maximum: int = 2**31) -> Callable[[str], int]:
     def parse(value: str) -> int:
         match = _WHOLE_NUMBER.fullmatch(value)

@@ -35,6 +35,8 @@ VALUES = {
     "send_timeout": "3",
     "keepalive_requests": "5",
     "grace": "0",
+    "log": "/dev/null",
+    "log_level": "warning",
 }
 
 

@@ -7,54 +7,80 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 from sendfile_server.config import Common
 from sendfile_server.hosting.census import Census, Place
 from sendfile_server.hosting.limits import default_workers, raise_descriptor_limit
-from sendfile_server.hosting.supervisor import SIGNALS, Supervisor
+from sendfile_server.hosting.log_files import LogFile
+from sendfile_server.hosting.supervisor import SIGNALS, Duties, Supervisor
 from sendfile_server.hosting.worker import Worker
 
 _log = logging.getLogger(__name__)
 
-MakeWorker = Callable[[Place], Worker]
-"""Called in the process of the worker. Raises OSError."""
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hosted:
+    """What is to run."""
+
+    sockets: list[socket.socket]
+    """The workers listen on these."""
+    make_worker: Callable[[Place], Worker]
+    """Called in the process of the worker. Raises OSError."""
+    descriptors: int
+    """How many a connection takes."""
+    announcement: str
+    """Said when all workers are ready."""
+    logs: tuple[LogFile, ...]
+    """Opened again at SIGUSR1, in each process."""
 
 
-def configure_log(program: str) -> None:
-    """Write what is logged to stderr, as *program*."""
-    logging.basicConfig(format=f"{program}[%(process)d]: %(message)s", level="INFO")
+def configure_log(program: str, config: Common) -> tuple[LogFile, ...]:
+    """Write what is logged as *program*, and return the files that this goes to.
 
-
-def run(
-    config: Common,
-    sockets: list[socket.socket],
-    make_worker: MakeWorker,
-    announcement: str,
-    *,
-    descriptors: int,
-) -> int:
-    """Run workers on *sockets* until told to stop, and return the exit code.
-
-    *announcement* is said when all are ready; a connection takes *descriptors*.
+    Raises ConfigError.
     """
+    handler = logging.StreamHandler()
+    style = f"{program}[%(process)d]: %(message)s"
+    files: tuple[LogFile, ...] = ()
+    if config.log is not None:
+        files = (LogFile(config.log),)
+        handler.setStream(open(files[0].descriptor, "a", closefd=False))  # noqa: SIM115
+        style = f"%(asctime)s %(levelname)s {style}"
+    handler.setFormatter(logging.Formatter(style))
+    logging.basicConfig(handlers=[handler], level=config.log_level.upper())
+    # A log that can't be written is nothing that could be logged.
+    logging.raiseExceptions = False
+    return files
+
+
+def run(config: Common, hosted: Hosted) -> int:
+    """Run workers until told to stop, and return the exit code."""
     workers = min(config.workers or default_workers(), config.max_connections)
-    shares = _share_connections(config.max_connections, workers, descriptors)
+    shares = _share_connections(config.max_connections, workers, hosted.descriptors)
     census = Census(workers) if workers > 1 else None
     socket_files = [
-        each.getsockname() for each in sockets if each.family == socket.AF_UNIX
+        each.getsockname() for each in hosted.sockets if each.family == socket.AF_UNIX
     ]
-    announce = partial(_announce, announcement, workers)
+    announce = partial(_announce, hosted.announcement, workers)
+
+    def reopen_logs() -> None:
+        for each in hosted.logs:
+            each.reopen()
 
     def make(number: int) -> Worker:
-        return make_worker(Place(number, shares[number], census))
+        worker = hosted.make_worker(Place(number, shares[number], census))
+        worker.on_signal(signal.SIGTERM, worker.drain)
+        worker.on_signal(signal.SIGUSR1, reopen_logs)
+        return worker
 
     try:
         if workers == 1:
             return _run_alone(make(0), announce)
         work = partial(_work, make)
-        leave = partial(_close, sockets)
-        return Supervisor(workers, work, announce, leave, config.grace).run()
+        duties = Duties(announce, partial(_close, hosted.sockets), reopen_logs)
+        return Supervisor(workers, work, duties, config.grace).run()
     finally:
         for path in socket_files:
             with contextlib.suppress(OSError):
@@ -84,7 +110,6 @@ def _run_alone(worker: Worker, announce: Callable[[], None]) -> int:
             os._exit(130)
         worker.drain()
 
-    worker.on_signal(signal.SIGTERM, worker.drain)
     worker.on_signal(signal.SIGINT, interrupt)
     worker.run(ready=announce, beat=lambda: None)
     return 0
@@ -102,7 +127,6 @@ def _work(
         with contextlib.suppress(OSError):
             link.send(b".")
 
-    worker.on_signal(signal.SIGTERM, worker.drain)
     worker.drain_at_end_of(link)  # nobody would look after us any more
 
     def ready() -> None:

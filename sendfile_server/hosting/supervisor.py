@@ -22,7 +22,7 @@ _TOO_SHORT_LIFE_S = 1.0
 # What a worker may need beyond its grace, to write its log and leave.
 _LEAVE_S = 5.0
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGUSR1)
 """What the supervisor hears; a worker begins with these blocked."""
 
 Work = Callable[[int, socket.socket], None]
@@ -43,6 +43,18 @@ class _Worker:
     has_successor: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Duties:
+    """What a supervisor calls besides."""
+
+    announce: Callable[[], None]
+    """Once, when all workers are ready."""
+    leave: Callable[[], None]
+    """Once, when all workers have been told to stop."""
+    reopen_logs: Callable[[], None]
+    """At SIGUSR1, which the workers get too."""
+
+
 class Supervisor:
     """Runs *count* processes of *work* until SIGTERM or SIGINT."""
 
@@ -50,19 +62,13 @@ class Supervisor:
         self,
         count: int,
         work: Work,
-        announce: Callable[[], None],
-        leave: Callable[[], None],
+        duties: Duties,
         grace: float,
     ) -> None:
-        """Prepare; a worker is given *grace* seconds to finish.
-
-        *announce* is called once, when all workers are ready, and *leave* when
-        they have been told to stop.
-        """
+        """Prepare; a worker is given *grace* seconds to finish."""
         self._count = count
         self._work = work
-        self._announce = announce
-        self._leave = leave
+        self._duties = duties
         self._grace = grace
         self._workers: dict[int, _Worker] = {}
         self._missing: list[tuple[float, int]] = []
@@ -82,7 +88,7 @@ class Supervisor:
             for key, _ in self._selector.select(timeout=0.5):
                 if key.fileobj is self._signals:
                     if self._handle_signals():
-                        self._kill_all()
+                        self._tell_all(signal.SIGKILL)
                         return 130
                 else:
                     self._hear(key.data)
@@ -105,6 +111,9 @@ class Supervisor:
                 return True
             if number in (signal.SIGINT, signal.SIGTERM):
                 self._stop()
+            if number == signal.SIGUSR1:
+                self._duties.reopen_logs()
+                self._tell_all(signal.SIGUSR1)
         return False
 
     def _start(self, number: int, predecessor: _Worker | None = None) -> None:
@@ -169,7 +178,7 @@ class Supervisor:
         is_due = not self._is_announced and self._stop_end is None
         if ready == self._count and is_due:
             self._is_announced = True
-            self._announce()
+            self._duties.announce()
 
     def _reap(self) -> None:
         for worker in list(self._workers.values()):
@@ -198,7 +207,7 @@ class Supervisor:
         now = time.monotonic()
         if self._stop_end is not None:
             if now > self._stop_end:
-                self._kill_all()
+                self._tell_all(signal.SIGKILL)
             return
         for due in [due for due in self._missing if due[0] <= now]:
             self._missing.remove(due)
@@ -217,10 +226,9 @@ class Supervisor:
         if self._stop_end is None:
             self._stop_end = time.monotonic() + self._grace + _LEAVE_S
             self._missing.clear()
-            for pid in self._workers:
-                os.kill(pid, signal.SIGTERM)
-            self._leave()
+            self._tell_all(signal.SIGTERM)
+            self._duties.leave()
 
-    def _kill_all(self) -> None:
+    def _tell_all(self, number: signal.Signals) -> None:
         for pid in self._workers:
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, number)

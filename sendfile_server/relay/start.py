@@ -40,7 +40,7 @@ def check(config: RelayConfig) -> None:
 
 def relay(config: RelayConfig) -> int:
     """Forward until told to stop, and return the exit code; or raise ConfigError."""
-    start.configure_log("splice-relay")
+    logs = start.configure_log("splice-relay", config)
     doors = [
         (sock, each.target)
         for each in config.forwards
@@ -51,10 +51,14 @@ def relay(config: RelayConfig) -> int:
         return _make_worker(config, doors, place)
 
     said = ", ".join(f"{describe_bound(s)} to {describe(t)}" for s, t in doors)
-    sockets = [sock for sock, _ in doors]
-    return start.run(
-        config, sockets, make_worker, f"Forwarding {said}", descriptors=_DESCRIPTORS
+    hosted = start.Hosted(
+        sockets=[sock for sock, _ in doors],
+        make_worker=make_worker,
+        descriptors=_DESCRIPTORS,
+        announcement=f"Forwarding {said}",
+        logs=logs,
     )
+    return start.run(config, hosted)
 
 
 def _make_worker(

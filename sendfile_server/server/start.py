@@ -8,6 +8,7 @@ from sendfile_server.config import Config
 from sendfile_server.errors import ConfigError
 from sendfile_server.hosting import start
 from sendfile_server.hosting.census import Place
+from sendfile_server.hosting.log_files import LogFile
 from sendfile_server.hosting.sockets import listen, url_of
 from sendfile_server.hosting.worker import Worker
 from sendfile_server.server.serving import DESCRIPTORS, make_worker
@@ -38,18 +39,29 @@ def check(config: Config) -> None:
 
 def serve(config: Config) -> int:
     """Serve until told to stop, and return the exit code; or raise ConfigError."""
-    start.configure_log("sendfile-serve")
+    logs = start.configure_log("sendfile-serve", config)
     check(config)
     sockets = [
         each for address in config.addresses for each in listen(address, _INHERITED)
     ]
-    log_descriptor = _open_log(config.access_log)
+    log_descriptor: int | None = None
+    if config.access_log == "-":
+        log_descriptor = _stdout()
+    elif config.access_log is not None:
+        logs = (*logs, LogFile(config.access_log))
+        log_descriptor = logs[-1].descriptor
 
     def make(place: Place) -> Worker:
         return make_worker(config, sockets, place, log_descriptor)
 
-    announcement = _describe(config.directory, sockets)
-    return start.run(config, sockets, make, announcement, descriptors=DESCRIPTORS)
+    hosted = start.Hosted(
+        sockets=sockets,
+        make_worker=make,
+        descriptors=DESCRIPTORS,
+        announcement=_describe(config.directory, sockets),
+        logs=logs,
+    )
+    return start.run(config, hosted)
 
 
 def _describe(directory: str, sockets: list[socket.socket]) -> str:
@@ -57,15 +69,7 @@ def _describe(directory: str, sockets: list[socket.socket]) -> str:
     return f"Serving {os.path.abspath(directory)} at {urls}"
 
 
-def _open_log(path: str | None) -> int | None:
-    if path is None:
-        return None
-    if path == "-":
-        if sys.stdout is None:
-            raise ConfigError("cannot write the access log: stdout is closed")
-        return sys.stdout.fileno()
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-    try:
-        return os.open(path, flags, 0o640)
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}") from None
+def _stdout() -> int:
+    if sys.stdout is None:
+        raise ConfigError("cannot write the access log: stdout is closed")
+    return sys.stdout.fileno()
