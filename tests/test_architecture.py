@@ -21,11 +21,15 @@ MAY_IMPORT = {
     "options": set(),
     "config": {"errors", "options", "semantics"},
     "hosting": {"config", "errors", "options"},
+    "monitoring": {
+        *("errors", "hosting", "semantics"),
+        *("protocol", "response", "transport"),
+    },
     "server": {
         *("config", "errors", "hosting", "semantics"),
         *("protocol", "resource", "response", "transport"),
     },
-    "relay": {"config", "errors", "hosting", "options", "transport"},
+    "relay": {"config", "errors", "hosting", "monitoring", "options", "transport"},
     "cli": {"", "config", "errors", "options", "relay", "server"},
     "__main__": {"cli"},
     "": set(),
@@ -36,11 +40,12 @@ MAY_TOUCH = {
     "h11": {"protocol/parser.py"},
     "uvloop": {"hosting/worker.py"},
     "click": {"cli.py"},
-    "socket": {"transport/", "hosting/", "server/", "relay/"},
+    "prometheus_client": {"monitoring/exposition.py"},
+    "socket": {"transport/", "hosting/", "monitoring/", "server/", "relay/"},
     "os": {"resource/", "transport/", "hosting/", "server/", "relay/"},
     "ctypes": {"resource/", "transport/lending.py"},
     "threading": {"hosting/", "server/"},
-    "asyncio": {"hosting/", "server/", "relay/"},
+    "asyncio": {"hosting/", "monitoring/", "server/", "relay/"},
     "signal": {"hosting/"},
 }
 

@@ -8,6 +8,8 @@ ahead lets the others go first, for a moment.
 import mmap
 from dataclasses import dataclass
 
+from sendfile_server.hosting.board import Board
+
 # By how many a worker may lead; with many, by that part of what the least has.
 _LEAD = 4
 _PART = 4
@@ -39,6 +41,7 @@ class Place:
     """Counted from 0."""
     max_connections: int
     """Its share of those that all may have."""
+    board: Board
     census: Census | None
     """None if it is alone."""
 

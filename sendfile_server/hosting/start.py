@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from sendfile_server.config import Common
+from sendfile_server.hosting.board import Board
 from sendfile_server.hosting.census import Census, Place
 from sendfile_server.hosting.limits import default_workers, raise_descriptor_limit
 from sendfile_server.hosting.log_files import LogFile
@@ -30,6 +31,8 @@ class Hosted:
     """Called in the process of the worker. Raises OSError."""
     descriptors: int
     """How many a connection takes."""
+    columns: int = 0
+    """Of the board that the workers share."""
     announcement: str
     """Said when all workers are ready."""
     logs: tuple[LogFile, ...]
@@ -60,6 +63,7 @@ def run(config: Common, hosted: Hosted) -> int:
     workers = min(config.workers or default_workers(), config.max_connections)
     shares = _share_connections(config.max_connections, workers, hosted.descriptors)
     census = Census(workers) if workers > 1 else None
+    board = Board(workers, hosted.columns)
     socket_files = [
         each.getsockname() for each in hosted.sockets if each.family == socket.AF_UNIX
     ]
@@ -70,7 +74,7 @@ def run(config: Common, hosted: Hosted) -> int:
             each.reopen()
 
     def make(number: int) -> Worker:
-        worker = hosted.make_worker(Place(number, shares[number], census))
+        worker = hosted.make_worker(Place(number, shares[number], board, census))
         worker.on_signal(signal.SIGTERM, worker.drain)
         worker.on_signal(signal.SIGUSR1, reopen_logs)
         return worker

@@ -5,6 +5,7 @@ import logging
 import signal
 import socket
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import uvloop
@@ -41,6 +42,9 @@ class Worker:
         self._drain_end = 0.0
         self._guests: set[Guest] = set()
         self._listeners: list[Listener] = []
+        # These neither count as connections nor stop for as long as the loop turns.
+        self._visitors: set[Guest] = set()
+        self._side_listeners: list[Listener] = []
         place.note(0)  # and not what a predecessor had
 
     def listen(self, sock: socket.socket, receive: Reception) -> None:
@@ -55,13 +59,23 @@ class Worker:
 
         self._listeners.append(Listener(sock, self.loop, self.place, take))
 
+    def listen_aside(self, sock: socket.socket, receive: Reception) -> None:
+        """Have *receive* make visitors of who comes by *sock*, even when draining."""
+
+        def take(client: socket.SocketType, address: Any) -> None:  # noqa: ANN401 - as the family's
+            visitor = receive(client, address, self._visitors.discard)
+            self._visitors.add(visitor)
+            visitor.read()
+
+        self._side_listeners.append(Listener(sock, self.loop, self.place, take))
+
     def run(self, *, ready: Callable[[], None], beat: Callable[[], None]) -> None:
         """Serve until drained.
 
         *ready* is called once, when connections are accepted; after that *beat*,
         at once and every second for as long as the loop turns.
         """
-        for listener in self._listeners:
+        for listener in (*self._listeners, *self._side_listeners):
             listener.resume()
         # What was made so far stays for good: no collection need look at it.
         gc.freeze()
@@ -118,7 +132,8 @@ class Worker:
         self.loop.call_later(_SWEEP_INTERVAL_S, self._sweep, beat)
         beat()
         now = self.clock.elapsed
-        for guest in [each for each in self._guests if each.deadline <= now]:
+        everyone = chain(self._guests, self._visitors)
+        for guest in [each for each in everyone if each.deadline <= now]:
             try:
                 guest.expire()
             except Exception:  # noqa: BLE001
@@ -126,6 +141,8 @@ class Worker:
                 _log.exception("a deadline failed")
                 guest.close()
         self._resume_accepting()
+        for listener in self._side_listeners:
+            listener.resume()
         self.on_sweep()
 
     def _opened(self, guest: Guest) -> None:

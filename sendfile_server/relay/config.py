@@ -72,6 +72,21 @@ class RelayConfig(Common):
         "For anything to move once one side has said that it sends no more.",
     )
 
+    metrics: Address | None = option(  # noqa: RUF009 - a field
+        None,
+        parse_address,
+        "What to tell",
+        "ADDR",
+        "HOST:PORT, [IPV6]:PORT or unix:PATH to tell /metrics, /live and /ready at.",
+    )
+    progress: bool = option(
+        default=False,
+        parse=parse_flag,
+        group="What to tell",
+        metavar="",
+        help_text="Show on a terminal how much is moving.",
+    )
+
     def __post_init__(self) -> None:
         if (self.listen is None) is not (self.target is None):
             raise ConfigError("LISTEN needs a TARGET")

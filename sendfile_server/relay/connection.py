@@ -69,6 +69,7 @@ class Relayed:
         if not self._flows:
             self._fail(os.strerror(errno.ETIMEDOUT))
         else:
+            self._service.tally.timed_out += 1
             self.close()
 
     def close(self) -> None:
@@ -76,8 +77,14 @@ class Relayed:
         if self._is_closed:
             return
         self._is_closed = True
-        for flow in self._flows:
-            flow.close()
+        for each in self._flows:
+            each.close()
+        tally = self._service.tally
+        tally.ended += 1
+        if any(each.flow.has_spliced for each in self._flows):
+            tally.ended_spliced += 1
+        elif self._flows:
+            tally.ended_copied += 1
         if self._upstream:
             if not self._flows:
                 self._service.loop.remove_writer(self._upstream.fileno())
@@ -146,10 +153,11 @@ class Relayed:
 
     def _begin(self, upstream: socket.SocketType) -> None:
         means, loop = self._service.means, self._service.loop
-        there = _Watched(Flow(self._client, upstream, means), loop, self._advance)
-        back = _Watched(Flow(upstream, self._client, means), loop, self._advance)
-        self._flows = [there, back]
-        for each in (there, back):
+        tally = self._service.tally
+        onward = Flow(self._client, upstream, means, tally.to_target)
+        back = Flow(upstream, self._client, means, tally.to_client)
+        self._flows = [_Watched(flow, loop, self._advance) for flow in (onward, back)]
+        for each in self._flows:
             self._advance(each)
             if self._is_closed:
                 return

@@ -40,18 +40,11 @@ WAIT_SOURCE, WAIT_SINK, WAIT_TURN, WAIT_NOTHING = Wait
 
 
 @dataclass(slots=True)
-class Tally:
-    """What one worker has moved, and what became of its connections."""
+class Moved:
+    """How many bytes went which way, in one direction."""
 
-    accepted: int = 0
-    failed: int = 0
-    """Connections whose target could not be reached."""
-    broken: int = 0
-    """Connections that one side reset."""
     spliced: int = 0
-    """Bytes."""
     copied: int = 0
-    """Bytes."""
 
 
 @dataclass(slots=True)
@@ -60,25 +53,42 @@ class Means:
 
     pipes: Pipes | None
     """None once splice was refused, or if it is not to be used."""
-    tally: Tally
 
 
 class Flow:
     """Moves bytes from *source* to *sink*, both non-blocking."""
 
-    __slots__ = ("_held", "_is_bulk", "_means", "_pipe", "moved", "sink", "source")
+    __slots__ = (
+        "_counts",
+        "_held",
+        "_is_bulk",
+        "_means",
+        "_pipe",
+        "has_spliced",
+        "moved",
+        "sink",
+        "source",
+    )
 
     def __init__(
-        self, source: socket.SocketType, sink: socket.SocketType, means: Means
+        self,
+        source: socket.SocketType,
+        sink: socket.SocketType,
+        means: Means,
+        counts: Moved,
     ) -> None:
+        """Prepare; what is moved is added to *counts*."""
         self.source = source
         self.sink = sink
         self._means = means
+        self._counts = counts
         self._pipe: Pipe | None = None  # only while something is in it
         self._held = b""
         self._is_bulk = False
         self.moved = 0
         """Bytes that the sink has taken."""
+        self.has_spliced = False
+        """Whether any of them went through a pipe."""
 
     def turn(self) -> Wait:
         """Move what can be moved now, and tell what to wait for.
@@ -125,7 +135,7 @@ class Flow:
         except BlockingIOError:
             sent = 0
         self.moved += sent
-        self._means.tally.copied += sent
+        self._counts.copied += sent
         self._held = bytes(data[sent:])
         return WAIT_SINK if self._held else None
 
@@ -162,7 +172,8 @@ class Flow:
             self._means.pipes = None
             return None
         self.moved += sent
-        self._means.tally.spliced += sent
+        self._counts.spliced += sent
+        self.has_spliced = True
         if not pipe.held:
             self.close()
         return None

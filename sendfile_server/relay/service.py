@@ -9,7 +9,8 @@ from sendfile_server.hosting.clock import Clock
 from sendfile_server.hosting.pool import Pool
 from sendfile_server.options import Address
 from sendfile_server.relay.config import RelayConfig
-from sendfile_server.relay.flow import Means, Tally
+from sendfile_server.relay.flow import Means
+from sendfile_server.relay.tally import Tally
 from sendfile_server.relay.targets import Place, is_at_hand, look_up
 
 # For how long a name is believed to stand for what it stood for.
@@ -27,15 +28,11 @@ class RelayService:
     loop: asyncio.AbstractEventLoop
     clock: Clock
     means: Means
+    tally: Tally
     pool: Pool
     """Looks up names, one at a time for each connection that waits."""
     # Until when, by the clock's elapsed seconds, and what.
     _known: dict[Address, tuple[float, tuple[Place, ...]]] = field(default_factory=dict)
-
-    @property
-    def tally(self) -> Tally:
-        """What was moved, and what became of the connections."""
-        return self.means.tally
 
     def look_up(self, target: Address, found: Found) -> None:
         """Tell *found* what *target* stands for; at once if nobody need be asked."""

@@ -29,12 +29,12 @@ from sendfile_server.response.refusals import plan_refusal
 from sendfile_server.semantics.ranges import Positions, Span
 from sendfile_server.semantics.requests import Request
 from sendfile_server.server.delivery import LOOP_QUANTUM, Delivery
-from sendfile_server.server.farewell import Farewell
 from sendfile_server.server.parts import cut_part
 from sendfile_server.server.remembered import LEAST_LENT, NO_KIND, Answer, Kind
 from sendfile_server.server.reply import Reply
 from sendfile_server.server.responder import Responder
 from sendfile_server.server.service import Service
+from sendfile_server.transport.farewell import Farewell
 from sendfile_server.transport.lingering import finish_sending, has_input
 from sendfile_server.transport.sendfile import send_at_once
 

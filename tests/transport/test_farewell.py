@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from running import Serve, Server, clock_ahead, wait_until
-from sendfile_server.server.farewell import Farewell
 from sendfile_server.server.responder import SMALL_BODY
+from sendfile_server.transport.farewell import Farewell
 from sendfile_server.transport.lingering import abort
 from sendfile_server.transport.room import unacknowledged
 from wire import Client, Pair, fetch, get

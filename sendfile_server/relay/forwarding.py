@@ -1,0 +1,96 @@
+"""One worker of the relay: what it listens on, looks after and tells."""
+
+import logging
+import socket
+import sys
+
+from sendfile_server.hosting.census import Place
+from sendfile_server.hosting.guest import Closed, Reception
+from sendfile_server.hosting.limits import kept_files
+from sendfile_server.hosting.pool import Pool
+from sendfile_server.hosting.worker import Worker
+from sendfile_server.monitoring.pages import show_pages
+from sendfile_server.monitoring.samples import Sheet
+from sendfile_server.options import Address
+from sendfile_server.relay.config import RelayConfig
+from sendfile_server.relay.connection import Relayed
+from sendfile_server.relay.flow import Means
+from sendfile_server.relay.progress import Progress
+from sendfile_server.relay.service import RelayService
+from sendfile_server.relay.tally import SAMPLES, Tally
+from sendfile_server.transport.pipes import Pipes
+
+_log = logging.getLogger(__name__)
+
+DESCRIPTORS = 2
+"""Two sockets. Pipes get what descriptors are left; without one, bytes are copied."""
+_LOOKING_UP = 4
+
+Door = tuple[socket.socket, Address]
+"""Where clients come in, and what they are connected to."""
+
+
+def make_worker(
+    config: RelayConfig,
+    doors: list[Door],
+    asides: list[socket.socket],
+    progress: Progress | None,
+    place: Place,
+) -> Worker:
+    """Prepare to forward what comes by *doors*, and to tell of it on *asides*."""
+    worker = Worker(place, config.grace, config.idle_timeout)
+    spare = kept_files(DESCRIPTORS * place.max_connections)
+    service = RelayService(
+        config=config,
+        loop=worker.loop,
+        clock=worker.clock,
+        means=Means(
+            None if config.no_splice else Pipes(config.pipe_size * 1024, spare // 2)
+        ),
+        tally=Tally(),
+        pool=Pool(worker.loop, "names", _LOOKING_UP, sys.maxsize),
+    )
+    sheet = Sheet(SAMPLES, service.tally, place.board, place.number)
+    # One line is enough.
+    shown = progress if place.number == 0 else None
+
+    def sweep() -> None:
+        totals = sheet.totals()
+        if shown:
+            shown.show(totals, worker.loop.time())
+
+    def end() -> None:
+        sheet.publish()
+        if shown:
+            shown.end()
+        _tell(service.tally)
+
+    worker.on_sweep = sweep
+    worker.on_end = end
+    for sock, target in doors:
+        worker.listen(sock, _reception(service, target))
+    if asides:
+        show_pages(worker, asides, sheet, "splice_relay")
+    return worker
+
+
+def _reception(service: RelayService, target: Address) -> Reception:
+    """Return what makes relayed connections of those who come by one socket."""
+
+    def receive(client: socket.SocketType, _: object, closed: Closed) -> Relayed:
+        service.tally.accepted += 1
+        return Relayed(client, target, service, closed)
+
+    return receive
+
+
+def _tell(tally: Tally) -> None:
+    flows = (tally.to_target, tally.to_client)
+    _log.info(
+        "%d connections: %d bytes spliced, %d copied; %d without a target, %d reset",
+        tally.accepted,
+        sum(each.spliced for each in flows),
+        sum(each.copied for each in flows),
+        tally.failed,
+        tally.broken,
+    )
