@@ -76,6 +76,13 @@ class Common:
         "LEVEL",
         "The least that is worth telling: debug, info, warning or error.",
     )
+    metrics: Address | None = option(  # noqa: RUF009 - a field
+        None,
+        parse_address,
+        "What to tell",
+        "ADDR",
+        "HOST:PORT, [IPV6]:PORT or unix:PATH to tell /metrics, /live and /ready at.",
+    )
     grace: int = option(
         30,
         whole_number(0),
@@ -151,6 +158,13 @@ class Config(Common):
         "FILE",
         "Append a line for every response, in the combined format; - is stdout."
         " SIGUSR1 opens it again.",
+    )
+    access_log_format: str = option(
+        "combined",
+        one_of("combined", "common", "json"),
+        "What to tell",
+        "FORMAT",
+        "Of its lines: combined, common or json.",
     )
     threads: int = option(
         4,

@@ -26,7 +26,7 @@ MAY_IMPORT = {
         *("protocol", "response", "transport"),
     },
     "server": {
-        *("config", "errors", "hosting", "semantics"),
+        *("config", "errors", "hosting", "monitoring", "semantics"),
         *("protocol", "resource", "response", "transport"),
     },
     "relay": {"config", "errors", "hosting", "monitoring", "options", "transport"},

@@ -36,6 +36,8 @@ VALUES = {
     "keepalive_requests": "5",
     "grace": "0",
     "log": "/dev/null",
+    "access_log_format": "json",
+    "metrics": "127.0.0.1:0",
     "log_level": "warning",
 }
 

@@ -29,18 +29,19 @@ class Pool:
         self._threads = threads
         self._depth = depth
         self._started = 0
-        self._unfinished = 0
+        self.unfinished = 0
+        """How many jobs run, or wait for a thread."""
         self._jobs: queue.SimpleQueue[tuple[Job, Completion]] = queue.SimpleQueue()
 
     @property
     def has_room(self) -> bool:
         """Tell whether another response may be begun that needs this pool."""
-        return self._unfinished < self._depth
+        return self.unfinished < self._depth
 
     def submit(self, job: Job, done: Completion) -> None:
         """Run *job* in a thread, then *done* on the loop; called on the loop."""
-        self._unfinished += 1
-        if self._started < min(self._threads, self._unfinished):
+        self.unfinished += 1
+        if self._started < min(self._threads, self.unfinished):
             self._started += 1
             name = f"{self._name}-{self._started}"
             # Daemons, since a thread that is stuck in a disk can't be joined.
@@ -64,5 +65,5 @@ class Pool:
             del job, done, result
 
     def _finish(self, done: Completion, result: object) -> None:
-        self._unfinished -= 1
+        self.unfinished -= 1
         done(result)

@@ -40,12 +40,19 @@ class Worker:
         """Called when the loop has stopped."""
         self._grace = grace
         self._drain_end = 0.0
+        self.accepted = 0
+        """How many guests there were so far."""
         self._guests: set[Guest] = set()
         self._listeners: list[Listener] = []
         # These neither count as connections nor stop for as long as the loop turns.
         self._visitors: set[Guest] = set()
         self._side_listeners: list[Listener] = []
         place.note(0)  # and not what a predecessor had
+
+    @property
+    def guests(self) -> int:
+        """How many guests there are."""
+        return len(self._guests)
 
     def listen(self, sock: socket.socket, receive: Reception) -> None:
         """Have *receive* make guests of who comes by *sock*, once it runs."""
@@ -146,6 +153,7 @@ class Worker:
         self.on_sweep()
 
     def _opened(self, guest: Guest) -> None:
+        self.accepted += 1
         self._guests.add(guest)
         self._count()
         if len(self._guests) >= self.place.max_connections:

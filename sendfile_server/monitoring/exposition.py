@@ -30,8 +30,9 @@ class _Totals(Collector):
             totals = list(group)
             sample, _ = totals[0]
             full_name = f"{self._prefix}_{name}"
-            kind, suffix = ("counter", "_total") if sample.is_counter else ("gauge", "")
-            metric = Metric(full_name, sample.help, kind)
+            metric = Metric(full_name, sample.help, sample.kind.value)
             for each, number in totals:
-                metric.add_sample(full_name + suffix, dict(each.labels), number)
+                metric.add_sample(
+                    full_name + each.suffix, dict(each.labels), number * each.scale
+                )
             yield metric

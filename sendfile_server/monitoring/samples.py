@@ -2,9 +2,21 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from sendfile_server.hosting.board import Board
+
+
+class Kind(Enum):
+    """What may become of a number."""
+
+    COUNTER = "counter"
+    """It only grows, also when a worker is replaced."""
+    GAUGE = "gauge"
+    """It is as it is now."""
+    HISTOGRAM = "histogram"
+    """A counter, of what was no more than a bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,11 +26,27 @@ class Sample:
     name: str
     """That of its metric; samples of one metric follow each other in a table."""
     help: str
+    kind: Kind
     read: Callable[[Any], int]
     labels: tuple[tuple[str, str], ...] = ()
     """Names and values; nothing that a client can choose."""
-    is_counter: bool = True
-    """It only grows, also when a worker is replaced."""
+    suffix: str = ""
+    """What is added to the name."""
+    scale: float = 1
+    """What the number is multiplied by: it is whole only as it is read."""
+
+
+def counter(
+    name: str, help_text: str, read: Callable[[Any], int], **labels: str
+) -> Sample:
+    """State a sample that only grows."""
+    pairs = tuple(labels.items())
+    return Sample(name, help_text, Kind.COUNTER, read, pairs, "_total")
+
+
+def gauge(name: str, help_text: str, read: Callable[[Any], int]) -> Sample:
+    """State a sample that is as it is now."""
+    return Sample(name, help_text, Kind.GAUGE, read)
 
 
 Totals = list[tuple[Sample, int]]
@@ -37,7 +65,7 @@ class Sheet:
         self._board = board
         self._worker = worker
         self._before = [
-            number if sample.is_counter else 0
+            0 if sample.kind is Kind.GAUGE else number
             for sample, number in zip(samples, board.read(worker), strict=True)
         ]
 

@@ -72,13 +72,6 @@ class RelayConfig(Common):
         "For anything to move once one side has said that it sends no more.",
     )
 
-    metrics: Address | None = option(  # noqa: RUF009 - a field
-        None,
-        parse_address,
-        "What to tell",
-        "ADDR",
-        "HOST:PORT, [IPV6]:PORT or unix:PATH to tell /metrics, /live and /ready at.",
-    )
     progress: bool = option(
         default=False,
         parse=parse_flag,

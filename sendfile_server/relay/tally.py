@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from operator import attrgetter
 
-from sendfile_server.monitoring.samples import Sample
+from sendfile_server.monitoring.samples import counter, gauge
 from sendfile_server.relay.flow import Moved
 
 
@@ -37,25 +37,16 @@ _ERRORS = "Connections that ended by an error."
 _BYTES = "Bytes that were forwarded."
 
 
-def _counter(name: str, help_text: str, field_name: str, **labels: str) -> Sample:
-    return Sample(name, help_text, attrgetter(field_name), tuple(labels.items()))
-
-
 SAMPLES = (
-    _counter("connections", "Connections that were accepted.", "accepted"),
-    Sample(
-        "open_connections",
-        "Connections that have not ended.",
-        attrgetter("open"),
-        is_counter=False,
-    ),
-    _counter("ended_connections", _ENDED, "ended_spliced", way="spliced"),
-    _counter("ended_connections", _ENDED, "ended_copied", way="copied"),
-    _counter("errors", _ERRORS, "failed", kind="no-target"),
-    _counter("errors", _ERRORS, "broken", kind="reset"),
-    _counter("errors", _ERRORS, "timed_out", kind="timeout"),
+    counter("connections", "Connections that were accepted.", attrgetter("accepted")),
+    gauge("open_connections", "Connections that have not ended.", attrgetter("open")),
+    counter("ended_connections", _ENDED, attrgetter("ended_spliced"), way="spliced"),
+    counter("ended_connections", _ENDED, attrgetter("ended_copied"), way="copied"),
+    counter("errors", _ERRORS, attrgetter("failed"), kind="no-target"),
+    counter("errors", _ERRORS, attrgetter("broken"), kind="reset"),
+    counter("errors", _ERRORS, attrgetter("timed_out"), kind="timeout"),
     *(
-        _counter("bytes", _BYTES, f"{flow}.{way}", direction=flow, way=way)
+        counter("bytes", _BYTES, attrgetter(f"{flow}.{way}"), direction=flow, way=way)
         for flow in ("to_target", "to_client")
         for way in ("spliced", "copied")
     ),

@@ -39,6 +39,11 @@ class OpenFiles:
         self._freshness = freshness
         self._entries: dict[bytes, _Entry] = {}
 
+    @property
+    def count(self) -> int:
+        """How many are open."""
+        return len(self._entries)
+
     def try_resolve(self, target: bytes, now: int) -> Found | None:
         """Do as `Resolver.try_resolve`, but look for no file that is open here.
 

@@ -14,6 +14,7 @@ import logging
 import socket
 from collections.abc import Callable
 from enum import Enum, auto
+from time import perf_counter
 
 from sendfile_server.errors import (
     ClientDisconnectedError,
@@ -69,6 +70,7 @@ class Connection:
     __slots__ = (
         "_asked",
         "_asks_parts",
+        "_began",
         "_client",
         "_closed",
         "_delivery",
@@ -117,6 +119,7 @@ class Connection:
         # Of the request and response that are under way.
         self._asked: tuple[Kind, bytes] | None = None
         self._head = b""
+        self._began = 0.0
         self._head_size = 0
         self._status = 0
         self._keeps_alive = False
@@ -192,6 +195,7 @@ class Connection:
             return False
         if not self._gate:
             self._gate = None
+        self._began = perf_counter()
         if self._recall(head):
             return self._phase is _READING
         self._requests += 1
@@ -241,6 +245,7 @@ class Connection:
         if request is None:
             return False
         self._requests += 1
+        self._began = perf_counter()
         self._head, self._asked = head, None if part else (kind, line)
         self._answer(request)
         return True
@@ -265,6 +270,7 @@ class Connection:
     def _repeat(self, head: bytes, kind: Kind, answer: Answer) -> bool:
         """Send *answer* as it is remembered; False if its file is not at hand."""
         service, file = self._service, None
+        began = perf_counter() if service.is_timing else 0.0
         if answer.span is None:
             client, size = self._client, answer.size
             loan = service.memory.lend(answer) if size >= LEAST_LENT else None
@@ -279,13 +285,13 @@ class Connection:
             sent = self._send_at_once(answer.wire, file, answer.span)
         self._requests += 1
         if sent < answer.size:
+            self._began = began
             self._deliver_rest(head, kind, answer, file, sent)
             return True
-        if service.access_log:
-            now = service.memory.now
-            service.access_log.append(
-                (self._peer, now, head, answer.status, answer.body_size)
-            )
+        if service.exchanges:
+            now, size = service.memory.now, answer.body_size
+            took = perf_counter() - began if service.is_timing else 0.0
+            service.exchanges.append((self._peer, now, took, head, answer.status, size))
         if kind.keeps_alive:
             self.deadline = service.clock.idle_deadline
         else:
@@ -347,7 +353,7 @@ class Connection:
         """Answer what is no request, or did not come in time; then close."""
         self._keeps_alive = False
         if not self._head and self._gate:
-            self._head = self._gate.first_line()
+            self._head, self._began = self._gate.first_line(), perf_counter()
         plan = plan_refusal(status)
         head = format_head(plan, self._service.clock.now, b"close")
         return self._begin(plan, head, None)
@@ -363,6 +369,7 @@ class Connection:
         return self._begin(reply.plan, head, reply.file)
 
     def _begin(self, plan: Plan, head: bytes, file: OpenFile | None) -> bool:
+        self._service.planned += 1
         chunks = (head, *plan.body) if file else _join(head, plan.body)
         return self._deliver(chunks, file, plan.status, len(head))
 
@@ -417,11 +424,12 @@ class Connection:
 
     def _tell(self) -> None:
         """Note the end of a response in the log, and let go of what it held."""
-        log, delivery = self._service.access_log, self._delivery
-        if log and delivery:
+        exchanges, delivery = self._service.exchanges, self._delivery
+        if exchanges and delivery:
             sent = max(0, delivery.sent - self._head_size)
             now = self._service.clock.now
-            log.append((self._peer, now, self._head, self._status, sent))
+            took = perf_counter() - self._began if self._service.is_timing else 0.0
+            exchanges.append((self._peer, now, took, self._head, self._status, sent))
         self._delivery, self._asked, self._head = None, None, b""
 
     # Waiting and closing.

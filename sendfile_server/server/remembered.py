@@ -154,9 +154,14 @@ class Memory:
         self._old: dict[bytes, Kind] = {}
         # The latest answer to each line: kinds that get the same share it.
         self._shared: dict[bytes, Answer] = {}
-        self._size = 0
+        self._size = self._old_size = 0
         self.now = 0
         """The wall second, moved on by `tick`."""
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes, but for loans."""
+        return self._size + self._old_size
 
     def tick(self, now: int) -> None:
         """Let *now* be the wall second."""
@@ -327,7 +332,7 @@ class Memory:
             kind.old, kind.answers = kind.answers, {}
         self._young, self._old = {}, self._young
         self._shared = {}
-        self._size = 0
+        self._size, self._old_size = 0, self._size
 
 
 def _as_answer(head: bytes, reply: Reply) -> Answer | None:

@@ -9,7 +9,7 @@ from sendfile_server.hosting.pool import Pool
 from sendfile_server.resource.open_files import OpenFiles
 from sendfile_server.resource.residency import Residency
 from sendfile_server.resource.resolver import Resolver
-from sendfile_server.server.access_log import AccessLog
+from sendfile_server.server.exchanges import Exchanges
 from sendfile_server.server.remembered import Memory
 from sendfile_server.transport.sendfile import Ways
 
@@ -25,12 +25,17 @@ class Service:
     open_files: OpenFiles
     memory: Memory
     residency: Residency
-    access_log: AccessLog | None
+    exchanges: Exchanges | None
+    """None if nobody wants to be told of them."""
+    is_timing: bool
+    """Whether anybody wants to know how long they took."""
     bulk: Pool
     """For long responses to fast clients; without a thread here, the loop sends."""
     ways: Ways = field(default_factory=Ways)
     last_request: int = field(init=False)
     """How many requests a connection may have had for another not to be its last."""
+    planned: int = 0
+    """How many responses came from no memory."""
     is_draining: bool = False
     """Whether answers are the last of their connections."""
 

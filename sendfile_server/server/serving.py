@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+from functools import partial
 from typing import Any
 
 from sendfile_server.config import Config
@@ -11,6 +12,8 @@ from sendfile_server.hosting.guest import Closed, Reception
 from sendfile_server.hosting.limits import kept_files
 from sendfile_server.hosting.pool import Pool
 from sendfile_server.hosting.worker import Worker
+from sendfile_server.monitoring.pages import show_pages
+from sendfile_server.monitoring.samples import Sheet
 from sendfile_server.resource.open_files import OpenFiles
 from sendfile_server.resource.residency import Residency
 from sendfile_server.resource.resolver import Resolver
@@ -18,6 +21,9 @@ from sendfile_server.resource.root import Root
 from sendfile_server.semantics.media_types import build_table
 from sendfile_server.server.access_log import AccessLog
 from sendfile_server.server.connection import Connection
+from sendfile_server.server.counters import SAMPLES, Counters, Observed
+from sendfile_server.server.exchanges import Exchanges
+from sendfile_server.server.log_formats import FORMATS
 from sendfile_server.server.remembered import Memory
 from sendfile_server.server.responder import SMALL_BODY, Responder
 from sendfile_server.server.service import Service
@@ -37,10 +43,14 @@ _LOG_CLOSE_S = 2.0
 def make_worker(
     config: Config,
     sockets: list[socket.socket],
+    asides: list[socket.socket],
     place: Place,
     log_descriptor: int | None,
 ) -> Worker:
-    """Open the directory (or raise OSError), and prepare to serve it on *sockets*."""
+    """Open the directory (or raise OSError), and prepare to serve it on *sockets*.
+
+    And to tell of it on *asides*.
+    """
     worker = Worker(place, config.grace, config.keepalive_timeout)
     capacity = 0 if config.no_memory else config.memory * 1024 * 1024
     resolver = Resolver(
@@ -51,7 +61,9 @@ def make_worker(
     kept = kept_files(DESCRIPTORS * place.max_connections) if capacity else 0
     log = None
     if log_descriptor is not None:
-        log = AccessLog(worker.loop, log_descriptor)
+        log = AccessLog(log_descriptor, FORMATS[config.access_log_format])
+    counters = Counters() if asides else None
+    tellers = [each.tell for each in (log, counters) if each]
     service = Service(
         config=config,
         loop=worker.loop,
@@ -60,22 +72,28 @@ def make_worker(
         open_files=OpenFiles(resolver, kept, SMALL_BODY + 1, config.freshness),
         memory=Memory(resolver, capacity, config.freshness),
         residency=Residency(0) if config.no_memory else Residency(),
-        access_log=log,
+        exchanges=Exchanges(worker.loop, tellers) if tellers else None,
+        is_timing=bool(asides) or config.access_log_format == "json",
         bulk=Pool(worker.loop, "bulk", _BULK_THREADS, _BULK_THREADS),
     )
     worker.clock.follow(service.memory.tick)
     worker.on_drain = service.drain
-    worker.on_sweep = _Sweep(service)
-    if log:
-        worker.on_end = lambda: log.close(_LOG_CLOSE_S)
-    for sock in sockets:
-        worker.listen(sock, _reception(service, is_tcp=sock.family != socket.AF_UNIX))
+    pools = [Pool(worker.loop, "pool", config.threads, _POOL_DEPTH) for _ in sockets]
+    for sock, pool in zip(sockets, pools, strict=True):
+        is_tcp = sock.family != socket.AF_UNIX
+        worker.listen(sock, _reception(service, pool, is_tcp=is_tcp))
+    sheet = None
+    if counters:
+        observed = Observed(worker, service, counters, pools)
+        sheet = Sheet(SAMPLES, observed, place.board, place.number)
+        show_pages(worker, asides, sheet, "sendfile_serve")
+    worker.on_sweep = _Sweep(service, sheet)
+    worker.on_end = partial(_finish_telling, service.exchanges, log, sheet)
     return worker
 
 
-def _reception(service: Service, *, is_tcp: bool) -> Reception:
+def _reception(service: Service, pool: Pool, *, is_tcp: bool) -> Reception:
     """Return what makes connections of those who come by one listening socket."""
-    pool = Pool(service.loop, "pool", service.config.threads, _POOL_DEPTH)
     responder = Responder(service, pool)
 
     def receive(client: socket.SocketType, address: Any, closed: Closed) -> Connection:  # noqa: ANN401 - as the family's
@@ -85,15 +103,29 @@ def _reception(service: Service, *, is_tcp: bool) -> Reception:
     return receive
 
 
+def _finish_telling(
+    exchanges: Exchanges | None, log: AccessLog | None, sheet: Sheet | None
+) -> None:
+    if exchanges:
+        exchanges.flush()
+    if sheet:
+        sheet.publish()
+    if log:
+        log.close(_LOG_CLOSE_S)
+
+
 class _Sweep:
     """What is looked after every second."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, sheet: Sheet | None) -> None:
         self._service = service
+        self._sheet = sheet
         self._has_told_of_copying = False
 
     def __call__(self) -> None:
         self._service.open_files.close_idle(self._service.clock.now)
+        if self._sheet:
+            self._sheet.publish()
         if self._service.ways.copied and not self._has_told_of_copying:
             self._has_told_of_copying = True
             _log.warning("this file system refuses sendfile: files are copied")

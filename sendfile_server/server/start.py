@@ -9,8 +9,10 @@ from sendfile_server.errors import ConfigError
 from sendfile_server.hosting import start
 from sendfile_server.hosting.census import Place
 from sendfile_server.hosting.log_files import LogFile
-from sendfile_server.hosting.sockets import listen, url_of
+from sendfile_server.hosting.sockets import describe_bound, listen, url_of
 from sendfile_server.hosting.worker import Worker
+from sendfile_server.monitoring.pages import check_metrics
+from sendfile_server.server.counters import SAMPLES
 from sendfile_server.server.serving import DESCRIPTORS, make_worker
 
 # A client that stalls then holds some 139 KiB of kernel memory instead of 4 MiB.
@@ -35,6 +37,8 @@ def check(config: Config) -> None:
         ) from None
     if not os.access(config.directory, os.X_OK):
         raise ConfigError(f"cannot serve {config.directory}: Permission denied")
+    if config.metrics:
+        check_metrics()
 
 
 def serve(config: Config) -> int:
@@ -44,6 +48,7 @@ def serve(config: Config) -> int:
     sockets = [
         each for address in config.addresses for each in listen(address, _INHERITED)
     ]
+    asides = listen(config.metrics) if config.metrics else []
     log_descriptor: int | None = None
     if config.access_log == "-":
         log_descriptor = _stdout()
@@ -52,21 +57,25 @@ def serve(config: Config) -> int:
         log_descriptor = logs[-1].descriptor
 
     def make(place: Place) -> Worker:
-        return make_worker(config, sockets, place, log_descriptor)
+        return make_worker(config, sockets, asides, place, log_descriptor)
 
     hosted = start.Hosted(
-        sockets=sockets,
+        sockets=[*sockets, *asides],
+        columns=len(SAMPLES),
         make_worker=make,
         descriptors=DESCRIPTORS,
-        announcement=_describe(config.directory, sockets),
+        announcement=_describe(config.directory, sockets, asides),
         logs=logs,
     )
     return start.run(config, hosted)
 
 
-def _describe(directory: str, sockets: list[socket.socket]) -> str:
+def _describe(
+    directory: str, sockets: list[socket.socket], asides: list[socket.socket]
+) -> str:
     urls = ", ".join(map(url_of, sockets))
-    return f"Serving {os.path.abspath(directory)} at {urls}"
+    metrics = "".join(f", metrics at {describe_bound(each)}" for each in asides)
+    return f"Serving {os.path.abspath(directory)} at {urls}{metrics}"
 
 
 def _stdout() -> int:

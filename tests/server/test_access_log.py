@@ -15,7 +15,9 @@ import pytest
 import uvloop
 
 from running import Serve, wait_until
-from sendfile_server.server.access_log import AccessLog, Record, format_combined
+from sendfile_server.server.access_log import AccessLog
+from sendfile_server.server.exchanges import Exchange, Exchanges
+from sendfile_server.server.log_formats import format_combined
 from wire import Client, fetch, get
 
 LINE = re.compile(
@@ -34,8 +36,16 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
     loop.close()
 
 
-def record(head: bytes = HEAD % b"") -> Record:
-    return b"127.0.0.1", 1_000_000_000, head, 200, 10
+def exchange(head: bytes = HEAD % b"") -> Exchange:
+    return b"127.0.0.1", 1_000_000_000, 0.0, head, 200, 10
+
+
+def start(
+    loop: asyncio.AbstractEventLoop, descriptor: int
+) -> tuple[AccessLog, Exchanges]:
+    """Start a log on *descriptor*, and what collects for it."""
+    log = AccessLog(descriptor, format_combined)
+    return log, Exchanges(loop, [log.tell])
 
 
 def parse(line: str) -> dict[str, str]:
@@ -51,60 +61,6 @@ def lines_of(log: Path, count: int) -> list[dict[str, str]]:
     return [parse(line) for line in log.read_text().splitlines()]
 
 
-# Lines.
-
-
-@pytest.mark.parametrize(
-    ("fields", "referer", "agent"),
-    [
-        (b"", "-", "-"),
-        (b"Referer: http://a/\r\nUser-Agent: b c\r\n", "http://a/", "b c"),
-        (b"user-AGENT:x\r\nREFERER:\ty \t\r\n", "y", "x"),
-        (b"Referer:\r\nUser-Agent: \r\n", "-", "-"),
-        (b"X-Referer: no\r\nMy-User-Agent: no\r\n", "-", "-"),
-        (b'User-Agent: a"b\\c\r\n', "-", r"a\x22b\x5Cc"),
-        (b"User-Agent: caf\xc3\xa9 \x1b[2J\x7f\r\n", "-", r"caf\xC3\xA9 \x1B[2J\x7F"),
-        (b'Referer: " 200 1 "-" "-\r\n', r"\x22 200 1 \x22-\x22 \x22-", "-"),
-    ],
-)
-def test_fields_are_found_and_escaped(fields: bytes, referer: str, agent: str) -> None:
-    """Referer and user agent are told as they came, but for what is unsafe."""
-    line = format_combined(record(HEAD % fields)).decode("ascii")
-
-    told = parse(line.removesuffix("\n"))
-    assert (told["referer"], told["agent"]) == (referer, agent)
-
-
-@pytest.mark.parametrize(
-    ("head", "request_line"),
-    [
-        (b"", "-"),
-        (b"GET /half", "GET /half"),
-        (b'GET /"\n1.2.3.4 - - HTTP/1.1', r"GET /\x22\x0A1.2.3.4 - - HTTP/1.1"),
-        (b"\x16\x03\x01\x00", r"\x16\x03\x01\x00"),
-        (bytes(range(256)).replace(b"\r\n", b""), None),
-    ],
-)
-def test_no_request_line_makes_two_lines(head: bytes, request_line: str | None) -> None:
-    """Whatever came, it is one line of printable ASCII."""
-    line = format_combined(record(head)).decode("ascii")
-
-    assert line.count("\n") == 1
-    assert line.removesuffix("\n").isprintable()
-    told = parse(line.removesuffix("\n"))
-    if request_line is not None:
-        assert told["request"] == request_line
-
-
-def test_time_is_that_of_the_record() -> None:
-    """The time is the response's, with the offset of the zone."""
-    told = parse(format_combined(record()).decode().removesuffix("\n"))
-
-    when = time.strptime(told["time"], "%d/%b/%Y:%H:%M:%S %z")
-    seconds = time.mktime((*when[:8], -1))
-    assert seconds == 1_000_000_000
-
-
 # The writer.
 
 
@@ -114,10 +70,11 @@ def test_close_writes_what_is_noted(
     """Every record is in the file once the log is closed, in its order."""
     path = tmp_path / "log"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    log = AccessLog(loop, descriptor)
+    log, exchanges = start(loop, descriptor)
 
     for number in range(1000):
-        log.append(record(HEAD % (b"User-Agent: %d\r\n" % number)))
+        exchanges.append(exchange(HEAD % (b"User-Agent: %d\r\n" % number)))
+    exchanges.flush()
     log.close(5)
     os.close(descriptor)
 
@@ -131,7 +88,7 @@ def test_lines_come_without_being_asked_for(
     """One record is not held back until there are many."""
     path = tmp_path / "log"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    log = AccessLog(loop, descriptor)
+    log, exchanges = start(loop, descriptor)
 
     end = loop.time() + 5
 
@@ -141,11 +98,12 @@ def test_lines_come_without_being_asked_for(
         else:
             loop.call_later(0.01, look)
 
-    log.append(record())
+    exchanges.append(exchange())
     look()
     loop.run_forever()
 
     assert path.read_text().count("\n") == 1
+    exchanges.flush()
     log.close(5)
     os.close(descriptor)
 
@@ -156,10 +114,10 @@ def test_stuck_pipe_drops_and_counts(
     """Appending never waits for a reader; what is not written is told, to the line."""
     appended = 50_000
     reader, writer = os.pipe()
-    log = AccessLog(loop, writer)
+    log, exchanges = start(loop, writer)
     began = time.monotonic()
     for _ in range(appended):
-        log.append(record())
+        exchanges.append(exchange())
     assert time.monotonic() - began < 5
 
     # Somebody reads after all.
@@ -171,6 +129,7 @@ def test_stuck_pipe_drops_and_counts(
 
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
+    exchanges.flush()
     log.close(20)
     os.close(writer)
     thread.join(20)
