@@ -3,7 +3,8 @@
 import re
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Any, Literal
 
 GROUPS = (
     "Where to listen",
@@ -37,8 +38,13 @@ HOST = re.compile(r"[A-Za-z0-9_.:%-]+")
 # No sign, no underscore, no digits but ASCII's, as int() would take.
 _WHOLE_NUMBER = re.compile(r"0*([0-9]+)")
 _DECIMAL = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+# No zone, which no comparison heeds; a mask only as its length.
+_NETWORK = re.compile(r"[0-9A-Fa-f.:]+(?:/[0-9]+)?")
 
 Address = TcpAddress | UnixAddress
+
+Network = IPv4Network | IPv6Network | Literal["unix:"]
+"""From where someone connects; the last is whoever comes by a Unix socket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +137,18 @@ def describe(place: Address) -> str:
         return f"unix:{place.path}"
     host = f"[{place.host}]" if ":" in place.host else place.host
     return f"{host}:{place.port}"
+
+
+def parse_network(value: str) -> Network:
+    if value == "unix:":
+        return "unix:"
+    expected = "expected a network such as 10.0.0.0/8, an address or unix:"
+    if not _NETWORK.fullmatch(value):
+        raise ValueError(expected)
+    try:
+        return ip_network(value)
+    except ValueError:
+        raise ValueError(expected) from None
 
 
 def parse_flag(value: str) -> bool:
