@@ -8,8 +8,9 @@ from typing import Any, Protocol
 class Guest(Protocol):
     """Whoever has been accepted, until it says that it is closed."""
 
-    deadline: float
-    """When `expire` is due, by the elapsed seconds of the worker's clock."""
+    @property
+    def deadline(self) -> float:
+        """When `expire` is due, by the elapsed seconds of the worker's clock."""
 
     @property
     def is_idle(self) -> bool:

@@ -4,13 +4,17 @@ from dataclasses import dataclass
 
 from sendfile_server.config import Common
 from sendfile_server.errors import ConfigError
+from sendfile_server.hosting.proxy_protocol import FORMATS
 from sendfile_server.options import (
     Address,
+    Network,
     TcpAddress,
     argument,
+    one_of,
     option,
     parse_address,
     parse_flag,
+    parse_network,
     parse_seconds,
     whole_number,
 )
@@ -58,6 +62,36 @@ class RelayConfig(Common):
         metavar="",
         help_text="Copy always, through memory of our own.",
     )
+    accept_proxy: bool = option(
+        default=False,
+        parse=parse_flag,
+        group="How to forward",
+        metavar="",
+        help_text="Demand a PROXY header, of version 1 or 2, of each connection.",
+    )
+    trusted_proxy: tuple[Network, ...] = option(
+        (),
+        parse_network,
+        "How to forward",
+        "CIDR",
+        "Whose header to believe: a network, an address, or unix: for those who come"
+        " by a Unix socket. May be given more than once; all others are refused.",
+    )
+    send_proxy: str | None = option(
+        None,
+        one_of(*FORMATS),
+        "How to forward",
+        "VERSION",
+        "Begin each connection with a PROXY header, v1 or v2, that tells the target"
+        " whose it is.",
+    )
+    proxy_timeout: float = option(
+        5.0,  # more than a retransmission takes, as the protocol asks for
+        parse_seconds,
+        "How long to wait",
+        "S",
+        "For the whole PROXY header, with --accept-proxy.",
+    )
     connect_timeout: float = option(
         10.0, parse_seconds, "How long to wait", "S", "For the target to accept."
     )
@@ -87,6 +121,10 @@ class RelayConfig(Common):
             raise ConfigError(
                 "nothing to forward: give LISTEN and TARGET, or --forward"
             )
+        if self.accept_proxy and not self.trusted_proxy:
+            raise ConfigError("--accept-proxy needs a --trusted-proxy to believe")
+        if self.trusted_proxy and not self.accept_proxy:
+            raise ConfigError("--trusted-proxy is for --accept-proxy, which is not set")
         for target in (each.target for each in self.forwards):
             if isinstance(target, TcpAddress) and target.port == 0:
                 raise ConfigError(f"cannot connect to {target.host}: port 0 is none")

@@ -42,12 +42,17 @@ class Relayed:
         target: Address,
         service: RelayService,
         closed: Closed,
+        first: bytes = b"",
     ) -> None:
-        """Take over *client*, non-blocking; *closed* is told when it is no more."""
+        """Take over *client*, non-blocking; *closed* is told when it is no more.
+
+        The target gets *first* before anything that the client sends.
+        """
         self._client = client
         self._target = target
         self._service = service
         self._closed = closed
+        self._first = first
         self._upstream: socket.SocketType | None = None
         self._places: list[Place] = []
         self._flows: list[_Watched] = []
@@ -154,7 +159,7 @@ class Relayed:
     def _begin(self, upstream: socket.SocketType) -> None:
         means, loop = self._service.means, self._service.loop
         tally = self._service.tally
-        onward = Flow(self._client, upstream, means, tally.to_target)
+        onward = Flow(self._client, upstream, means, tally.to_target, self._first)
         back = Flow(upstream, self._client, means, tally.to_client)
         self._flows = [_Watched(flow, loop, self._advance) for flow in (onward, back)]
         for each in self._flows:

@@ -76,14 +76,18 @@ class Flow:
         sink: socket.SocketType,
         means: Means,
         counts: Moved,
+        first: bytes = b"",
     ) -> None:
-        """Prepare; what is moved is added to *counts*."""
+        """Prepare; what is moved is added to *counts*.
+
+        *first* goes before whatever comes from the source.
+        """
         self.source = source
         self.sink = sink
         self._means = means
         self._counts = counts
         self._pipe: Pipe | None = None  # only while something is in it
-        self._held = b""
+        self._held = first
         self._is_bulk = False
         self.moved = 0
         """Bytes that the sink has taken."""

@@ -5,7 +5,7 @@ import socket
 import sys
 
 from sendfile_server.hosting.census import Place
-from sendfile_server.hosting.guest import Closed, Reception
+from sendfile_server.hosting.guest import Closed, Guest, Reception
 from sendfile_server.hosting.limits import kept_files
 from sendfile_server.hosting.pool import Pool
 from sendfile_server.hosting.worker import Worker
@@ -15,6 +15,7 @@ from sendfile_server.options import Address
 from sendfile_server.relay.config import RelayConfig
 from sendfile_server.relay.connection import Relayed
 from sendfile_server.relay.flow import Means
+from sendfile_server.relay.greeting import Greeting, introduce
 from sendfile_server.relay.progress import Progress
 from sendfile_server.relay.service import RelayService
 from sendfile_server.relay.tally import SAMPLES, Tally
@@ -77,9 +78,12 @@ def make_worker(
 def _reception(service: RelayService, target: Address) -> Reception:
     """Return what makes relayed connections of those who come by one socket."""
 
-    def receive(client: socket.SocketType, _: object, closed: Closed) -> Relayed:
+    def receive(client: socket.SocketType, peer: object, closed: Closed) -> Guest:
         service.tally.accepted += 1
-        return Relayed(client, target, service, closed)
+        if service.config.accept_proxy:
+            return Greeting(client, peer, target, service, closed)
+        said = introduce(client, peer, service.config.send_proxy)
+        return Relayed(client, target, service, closed, said)
 
     return receive
 
@@ -87,10 +91,12 @@ def _reception(service: RelayService, target: Address) -> Reception:
 def _tell(tally: Tally) -> None:
     flows = (tally.to_target, tally.to_client)
     _log.info(
-        "%d connections: %d bytes spliced, %d copied; %d without a target, %d reset",
+        "%d connections: %d bytes spliced, %d copied; %d refused, %d without a target,"
+        " %d reset",
         tally.accepted,
         sum(each.spliced for each in flows),
         sum(each.copied for each in flows),
+        tally.refused,
         tally.failed,
         tally.broken,
     )

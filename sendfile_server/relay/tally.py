@@ -17,6 +17,8 @@ class Tally:
     """Those of which anything was spliced."""
     ended_copied: int = 0
     """Those of which nothing was; not those that never had a target."""
+    refused: int = 0
+    """Connections that did not begin with the header of a trusted proxy."""
     failed: int = 0
     """Connections whose target could not be reached."""
     broken: int = 0
@@ -42,6 +44,7 @@ SAMPLES = (
     gauge("open_connections", "Connections that have not ended.", attrgetter("open")),
     counter("ended_connections", _ENDED, attrgetter("ended_spliced"), way="spliced"),
     counter("ended_connections", _ENDED, attrgetter("ended_copied"), way="copied"),
+    counter("errors", _ERRORS, attrgetter("refused"), kind="refused"),
     counter("errors", _ERRORS, attrgetter("failed"), kind="no-target"),
     counter("errors", _ERRORS, attrgetter("broken"), kind="reset"),
     counter("errors", _ERRORS, attrgetter("timed_out"), kind="timeout"),

@@ -40,6 +40,16 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         pytest.param(("--forward", "a:1=b"), "HOST:PORT", id="a forward to no port"),
         pytest.param((*HERE, "--pipe-size", "3"), "4 up to", id="less than a page"),
         pytest.param((*HERE, "--idle-timeout", "0"), "above 0", id="no time"),
+        pytest.param((*HERE, "--accept-proxy"), "--trusted-proxy", id="trusts nobody"),
+        pytest.param(
+            (*HERE, "--trusted-proxy", "::1"), "--accept-proxy", id="accepts nothing"
+        ),
+        pytest.param(
+            (*HERE, "--accept-proxy", "--trusted-proxy", "10.0.0.1/8"),
+            "a network such as",
+            id="no network",
+        ),
+        pytest.param((*HERE, "--send-proxy", "v3"), "v1 or v2", id="no version"),
         pytest.param((*HERE, "--pipe", "x"), "--pipe-size", id="unknown option"),
         pytest.param(("192.0.2.1:0", HERE[1]), "no such address", id="not ours"),
         pytest.param(

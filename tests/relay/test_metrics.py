@@ -114,6 +114,16 @@ def test_errors_are_told_apart(relay: Relay, target: Target) -> None:
     wait_until(lambda: errors() == [1, 1, 1], "the three to be counted")
 
 
+def test_refused_connections_are_told(relay: Relay, target: Target) -> None:
+    """As errors, and as open no more."""
+    trusted = ("--accept-proxy", "--trusted-proxy", "192.0.2.1")
+    server = relay(target(echo), *METRICS, *trusted)
+    with connect(server) as client, pytest.raises(ConnectionResetError):
+        client.recv(1)
+    wait_until(lambda: counts(server)["errors_total", "refused"] == 1, "the count")
+    assert counts(server)["open_connections",] == 0
+
+
 def test_counters_survive_a_worker(relay: Relay, target: Target) -> None:
     """What a worker had counted when it was killed stays counted."""
     server = relay(target(echo), *METRICS, "--workers", "2")
