@@ -10,12 +10,14 @@ from sendfile_server.errors import ConfigError
 from sendfile_server.options import (
     HOST,
     Address,
+    Network,
     TcpAddress,
     argument,
     one_of,
     option,
     parse_address,
     parse_flag,
+    parse_network,
     parse_port,
     parse_seconds,
     parse_text,
@@ -75,6 +77,21 @@ class Common:
         "What to tell",
         "LEVEL",
         "The least that is worth telling: debug, info, warning or error.",
+    )
+    trusted_proxy: tuple[Network, ...] = option(
+        (),
+        parse_network,
+        "Behind a proxy",
+        "CIDR",
+        "Whom to believe who a client is: a network, an address, or unix: for those"
+        " who come by a Unix socket. May be given more than once.",
+    )
+    proxy_timeout: float = option(
+        5.0,  # more than a retransmission takes, as the protocol asks for
+        parse_seconds,
+        "How long to wait",
+        "S",
+        "For the whole PROXY header, where there must be one.",
     )
     metrics: Address | None = option(  # noqa: RUF009 - a field
         None,
@@ -159,6 +176,14 @@ class Config(Common):
         "Append a line for every response, in the combined format; - is stdout."
         " SIGUSR1 opens it again.",
     )
+    client_address: str | None = option(
+        None,
+        one_of("x-forwarded-for", "forwarded", "proxy"),
+        "Behind a proxy",
+        "SOURCE",
+        "What to learn a client's address from: x-forwarded-for, forwarded (fields),"
+        " or proxy (a header of the PROXY protocol, which must come).",
+    )
     access_log_format: str = option(
         "combined",
         one_of("combined", "common", "json"),
@@ -191,6 +216,10 @@ class Config(Common):
             raise ConfigError("cannot serve a directory without a name")
         if self.listen and (self.host, self.port) != (Config.host, Config.port):
             raise ConfigError("--listen replaces --host and --port: use one or other")
+        if self.client_address and not self.trusted_proxy:
+            raise ConfigError("--client-address needs a --trusted-proxy to believe")
+        if self.trusted_proxy and not self.client_address:
+            raise ConfigError("--trusted-proxy is for --client-address, which is unset")
 
     @property
     def addresses(self) -> tuple[Address, ...]:

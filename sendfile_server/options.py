@@ -9,6 +9,7 @@ from typing import Any, Literal
 GROUPS = (
     "Where to listen",
     "Where to forward",
+    "Behind a proxy",
     "What to serve",
     "How to forward",
     "How much to use",

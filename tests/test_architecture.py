@@ -20,13 +20,13 @@ MAY_IMPORT = {
     "transport": {"errors", "semantics"},
     "options": set(),
     "config": {"errors", "options", "semantics"},
-    "hosting": {"config", "errors", "options"},
+    "hosting": {"config", "errors", "options", "transport"},
     "monitoring": {
         *("errors", "hosting", "semantics"),
         *("protocol", "response", "transport"),
     },
     "server": {
-        *("config", "errors", "hosting", "monitoring", "semantics"),
+        *("config", "errors", "hosting", "monitoring", "options", "semantics"),
         *("protocol", "resource", "response", "transport"),
     },
     "relay": {"config", "errors", "hosting", "monitoring", "options", "transport"},

@@ -35,10 +35,18 @@ VALUES = {
     "send_timeout": "3",
     "keepalive_requests": "5",
     "grace": "0",
+    "client_address": "forwarded",
+    "trusted_proxy": "10.0.0.0/8",
+    "proxy_timeout": "3",
     "log": "/dev/null",
     "access_log_format": "json",
     "metrics": "127.0.0.1:0",
     "log_level": "warning",
+}
+# What some make no sense without.
+BESIDE = {
+    "client_address": ("--trusted-proxy", "127.0.0.1"),
+    "trusted_proxy": ("--client-address", "proxy"),
 }
 
 
@@ -223,9 +231,10 @@ def test_option_comes_from_anywhere(site: Path, tmp_path: Path, name: str) -> No
     file.write_text(f"{NAMES[name]} = {value if is_bare else repr(value)}\n")
     variable = {f"SENDFILE_SERVE_{name.upper()}": value}
 
-    assert run(str(site), "--check", *line).returncode == 0
-    assert run(str(site), "--check", environment=variable).returncode == 0
-    assert run(str(site), "--check", "--config", str(file)).returncode == 0
+    check = (str(site), "--check", *BESIDE.get(name, ()))
+    assert run(*check, *line).returncode == 0
+    assert run(*check, environment=variable).returncode == 0
+    assert run(*check, "--config", str(file)).returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,12 @@ from sendfile_server.errors import ConfigError
 from sendfile_server.hosting.proxy_protocol import FORMATS
 from sendfile_server.options import (
     Address,
-    Network,
     TcpAddress,
     argument,
     one_of,
     option,
     parse_address,
     parse_flag,
-    parse_network,
     parse_seconds,
     whole_number,
 )
@@ -65,17 +63,9 @@ class RelayConfig(Common):
     accept_proxy: bool = option(
         default=False,
         parse=parse_flag,
-        group="How to forward",
+        group="Behind a proxy",
         metavar="",
         help_text="Demand a PROXY header, of version 1 or 2, of each connection.",
-    )
-    trusted_proxy: tuple[Network, ...] = option(
-        (),
-        parse_network,
-        "How to forward",
-        "CIDR",
-        "Whose header to believe: a network, an address, or unix: for those who come"
-        " by a Unix socket. May be given more than once; all others are refused.",
     )
     send_proxy: str | None = option(
         None,
@@ -84,13 +74,6 @@ class RelayConfig(Common):
         "VERSION",
         "Begin each connection with a PROXY header, v1 or v2, that tells the target"
         " whose it is.",
-    )
-    proxy_timeout: float = option(
-        5.0,  # more than a retransmission takes, as the protocol asks for
-        parse_seconds,
-        "How long to wait",
-        "S",
-        "For the whole PROXY header, with --accept-proxy.",
     )
     connect_timeout: float = option(
         10.0, parse_seconds, "How long to wait", "S", "For the target to accept."

@@ -3,11 +3,14 @@
 import logging
 import socket
 import sys
+from functools import partial
 
 from sendfile_server.hosting.census import Place
+from sendfile_server.hosting.greeting import Greeting, Terms
 from sendfile_server.hosting.guest import Closed, Guest, Reception
 from sendfile_server.hosting.limits import kept_files
 from sendfile_server.hosting.pool import Pool
+from sendfile_server.hosting.proxy_protocol import FORMATS, Route, route_between
 from sendfile_server.hosting.worker import Worker
 from sendfile_server.monitoring.pages import show_pages
 from sendfile_server.monitoring.samples import Sheet
@@ -15,7 +18,6 @@ from sendfile_server.options import Address
 from sendfile_server.relay.config import RelayConfig
 from sendfile_server.relay.connection import Relayed
 from sendfile_server.relay.flow import Means
-from sendfile_server.relay.greeting import Greeting, introduce
 from sendfile_server.relay.progress import Progress
 from sendfile_server.relay.service import RelayService
 from sendfile_server.relay.tally import SAMPLES, Tally
@@ -77,13 +79,31 @@ def make_worker(
 
 def _reception(service: RelayService, target: Address) -> Reception:
     """Return what makes relayed connections of those who come by one socket."""
+    config, tally = service.config, service.tally
+    terms = Terms(
+        service.loop,
+        service.clock,
+        config.trusted_proxy,
+        config.proxy_timeout,
+        tally.refuse,
+    )
+
+    def relay(
+        client: socket.SocketType, peer: object, route: Route | None, closed: Closed
+    ) -> Relayed:
+        said = b""
+        if config.send_proxy:
+            # Whoever told us of the client knows more than its socket does.
+            known = route or route_between(peer, client.getsockname())
+            said = FORMATS[config.send_proxy](known)
+        return Relayed(client, target, service, closed, said)
 
     def receive(client: socket.SocketType, peer: object, closed: Closed) -> Guest:
-        service.tally.accepted += 1
-        if service.config.accept_proxy:
-            return Greeting(client, peer, target, service, closed)
-        said = introduce(client, peer, service.config.send_proxy)
-        return Relayed(client, target, service, closed, said)
+        tally.accepted += 1
+        if config.accept_proxy:
+            admit = partial(relay, client, peer)
+            return Greeting(client, peer, terms, admit, closed)
+        return relay(client, peer, None, closed)
 
     return receive
 

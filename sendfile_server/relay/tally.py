@@ -28,6 +28,11 @@ class Tally:
     to_target: Moved = field(default_factory=Moved)
     to_client: Moved = field(default_factory=Moved)
 
+    def refuse(self) -> None:
+        """Count a connection that was refused, and ended with that."""
+        self.refused += 1
+        self.ended += 1
+
     @property
     def open(self) -> int:
         """How many connections have not ended."""

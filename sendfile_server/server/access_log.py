@@ -10,6 +10,7 @@ import queue
 import threading
 from collections.abc import Sequence
 
+from sendfile_server.server.clients import FindClient
 from sendfile_server.server.exchanges import Exchange
 from sendfile_server.server.log_formats import Format
 
@@ -22,10 +23,13 @@ _MAX_WAITING = 64
 class AccessLog:
     """A log file or stream that never makes the loop wait."""
 
-    def __init__(self, descriptor: int, line_format: Format) -> None:
+    def __init__(
+        self, descriptor: int, line_format: Format, find_client: FindClient
+    ) -> None:
         """Write to *descriptor*, which must append whole batches at its end."""
         self._descriptor = descriptor
         self._format = line_format
+        self._find_client = find_client
         self._waiting: queue.Queue[bytes | None] = queue.Queue(_MAX_WAITING)
         self._dropped = 0
         self._thread = threading.Thread(
@@ -35,7 +39,8 @@ class AccessLog:
 
     def tell(self, exchanges: Sequence[Exchange]) -> None:
         """Have the lines of *exchanges* written, or drop them all."""
-        lines = [self._format(exchange[0], exchange) for exchange in exchanges]
+        find, line = self._find_client, self._format
+        lines = [line(find(each[0], each[3]), each) for each in exchanges]
         try:
             self._waiting.put_nowait(b"".join(lines))
         except queue.Full:

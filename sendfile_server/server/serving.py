@@ -8,9 +8,11 @@ from typing import Any
 
 from sendfile_server.config import Config
 from sendfile_server.hosting.census import Place
-from sendfile_server.hosting.guest import Closed, Reception
+from sendfile_server.hosting.greeting import Greeting, Terms
+from sendfile_server.hosting.guest import Closed, Guest, Reception
 from sendfile_server.hosting.limits import kept_files
 from sendfile_server.hosting.pool import Pool
+from sendfile_server.hosting.proxy_protocol import Route
 from sendfile_server.hosting.worker import Worker
 from sendfile_server.monitoring.pages import show_pages
 from sendfile_server.monitoring.samples import Sheet
@@ -20,6 +22,7 @@ from sendfile_server.resource.resolver import Resolver
 from sendfile_server.resource.root import Root
 from sendfile_server.semantics.media_types import build_table
 from sendfile_server.server.access_log import AccessLog
+from sendfile_server.server.clients import UNIX_PEER, client_finder
 from sendfile_server.server.connection import Connection
 from sendfile_server.server.counters import SAMPLES, Counters, Observed
 from sendfile_server.server.exchanges import Exchanges
@@ -61,7 +64,11 @@ def make_worker(
     kept = kept_files(DESCRIPTORS * place.max_connections) if capacity else 0
     log = None
     if log_descriptor is not None:
-        log = AccessLog(log_descriptor, FORMATS[config.access_log_format])
+        log = AccessLog(
+            log_descriptor,
+            FORMATS[config.access_log_format],
+            client_finder(config.client_address, config.trusted_proxy),
+        )
     counters = Counters() if asides else None
     tellers = [each.tell for each in (log, counters) if each]
     service = Service(
@@ -80,8 +87,7 @@ def make_worker(
     worker.on_drain = service.drain
     pools = [Pool(worker.loop, "pool", config.threads, _POOL_DEPTH) for _ in sockets]
     for sock, pool in zip(sockets, pools, strict=True):
-        is_tcp = sock.family != socket.AF_UNIX
-        worker.listen(sock, _reception(service, pool, is_tcp=is_tcp))
+        worker.listen(sock, _reception(service, pool))
     sheet = None
     if counters:
         observed = Observed(worker, service, counters, pools)
@@ -92,15 +98,29 @@ def make_worker(
     return worker
 
 
-def _reception(service: Service, pool: Pool, *, is_tcp: bool) -> Reception:
+def _reception(service: Service, pool: Pool) -> Reception:
     """Return what makes connections of those who come by one listening socket."""
-    responder = Responder(service, pool)
+    responder, config = Responder(service, pool), service.config
+    terms = Terms(
+        service.loop,
+        service.clock,
+        config.trusted_proxy,
+        config.proxy_timeout,
+        lambda: None,
+    )
 
-    def receive(client: socket.SocketType, address: Any, closed: Closed) -> Connection:  # noqa: ANN401 - as the family's
-        peer = address[0].encode() if is_tcp else b"unix:"
-        return Connection(client, peer, service, responder, closed)
+    def receive(client: socket.SocketType, peer: Any, closed: Closed) -> Connection:  # noqa: ANN401 - as the family's
+        name = peer[0].encode() if isinstance(peer, tuple) else UNIX_PEER
+        return Connection(client, name, service, responder, closed)
 
-    return receive
+    def greet(client: socket.SocketType, peer: object, closed: Closed) -> Guest:
+        def admit(route: Route | None, closed: Closed) -> Guest:
+            told = (str(route.source),) if route else peer
+            return receive(client, told, closed)
+
+        return Greeting(client, peer, terms, admit, closed)
+
+    return greet if config.client_address == "proxy" else receive
 
 
 def _finish_telling(

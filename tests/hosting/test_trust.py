@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sendfile_server.hosting.trust import is_trusted
+from sendfile_server.hosting.trust import address_of, is_trusted
 from sendfile_server.options import parse_network
 
 
 def is_among(peer: object, *networks: str) -> bool:
     """Tell whether *peer* is trusted, given the networks as they are written."""
-    return is_trusted(peer, [parse_network(each) for each in networks])
+    return is_trusted(address_of(peer), [parse_network(each) for each in networks])
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_network_has_peer(network: str, peer: object, expected: bool) -> None:
 @pytest.mark.parametrize("peer", [("127.0.0.1", 1), ("::1", 1, 0, 0), ""])
 def test_nobody_is_trusted_unasked(peer: object) -> None:
     """Not even who is on this machine."""
-    assert not is_trusted(peer, ())
+    assert not is_trusted(address_of(peer), ())
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def start(
     loop: asyncio.AbstractEventLoop, descriptor: int
 ) -> tuple[AccessLog, Exchanges]:
     """Start a log on *descriptor*, and what collects for it."""
-    log = AccessLog(descriptor, format_combined)
+    log = AccessLog(descriptor, format_combined, lambda peer, _: peer)
     return log, Exchanges(loop, [log.tell])
 
 
