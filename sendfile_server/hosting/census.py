@@ -9,6 +9,7 @@ import mmap
 from dataclasses import dataclass
 
 from sendfile_server.hosting.board import Board
+from sendfile_server.hosting.notices import Notices
 
 # By how many a worker may lead; with many, by that part of what the least has.
 _LEAD = 4
@@ -42,6 +43,7 @@ class Place:
     max_connections: int
     """Its share of those that all may have."""
     board: Board
+    notices: Notices
     census: Census | None
     """None if it is alone."""
 

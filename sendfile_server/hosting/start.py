@@ -15,6 +15,7 @@ from sendfile_server.hosting.board import Board
 from sendfile_server.hosting.census import Census, Place
 from sendfile_server.hosting.limits import default_workers, raise_descriptor_limit
 from sendfile_server.hosting.log_files import LogFile
+from sendfile_server.hosting.notices import NoticeHandler, Notices
 from sendfile_server.hosting.supervisor import SIGNALS, Duties, Supervisor
 from sendfile_server.hosting.worker import Worker
 
@@ -64,6 +65,10 @@ def run(config: Common, hosted: Hosted) -> int:
     shares = _share_connections(config.max_connections, workers, hosted.descriptors)
     census = Census(workers) if workers > 1 else None
     board = Board(workers, hosted.columns)
+    # Behind those of the workers stands the supervisor's.
+    notices = Notices(workers + 1)
+    noted = NoticeHandler(notices, workers)
+    logging.getLogger().addHandler(noted)
     socket_files = [
         each.getsockname() for each in hosted.sockets if each.family == socket.AF_UNIX
     ]
@@ -74,7 +79,10 @@ def run(config: Common, hosted: Hosted) -> int:
             each.reopen()
 
     def make(number: int) -> Worker:
-        worker = hosted.make_worker(Place(number, shares[number], board, census))
+        logging.getLogger().removeHandler(noted)
+        logging.getLogger().addHandler(NoticeHandler(notices, number))
+        place = Place(number, shares[number], board, notices, census)
+        worker = hosted.make_worker(place)
         worker.on_signal(signal.SIGTERM, worker.drain)
         worker.on_signal(signal.SIGUSR1, reopen_logs)
         return worker

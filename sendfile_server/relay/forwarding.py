@@ -73,7 +73,7 @@ def make_worker(
     for sock, target in doors:
         worker.listen(sock, _reception(service, target))
     if asides:
-        show_pages(worker, asides, sheet, "splice_relay")
+        show_pages(worker, asides, sheet, "splice-relay")
     return worker
 
 

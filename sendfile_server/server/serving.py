@@ -92,7 +92,7 @@ def make_worker(
     if counters:
         observed = Observed(worker, service, counters, pools)
         sheet = Sheet(SAMPLES, observed, place.board, place.number)
-        show_pages(worker, asides, sheet, "sendfile_serve")
+        show_pages(worker, asides, sheet, "sendfile-serve")
     worker.on_sweep = _Sweep(service, sheet)
     worker.on_end = partial(_finish_telling, service.exchanges, log, sheet)
     return worker

@@ -8,56 +8,21 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
 from running import Serve
-from tools import give_up
 
 pytestmark = pytest.mark.e2e
 
 WWW = Path(__file__).parents[2] / "www"
 PAGES = sorted(page.relative_to(WWW).as_posix() for page in WWW.rglob("*.html"))
 
-# Given outright, so that Selenium looks for no others.
-_CHROMIUM = Path("/usr/bin/chromium")
-_CHROMEDRIVER = Path("/usr/bin/chromedriver")
-_SWITCHES = (
-    "--headless=new",
-    # Root in a container, as in CI, has neither a sandbox nor much /dev/shm.
-    "--no-sandbox",
-    "--disable-dev-shm-usage",
-    "--disable-gpu",
-    "--mute-audio",
-    "--autoplay-policy=no-user-gesture-required",
-    # The site must need nothing from elsewhere, and the browser shall not ask.
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
 _DEADLINE_S = 30
 # What the requests page provokes; Chromium reports every such answer.
 _MEANT = re.compile(r"/data/\S+ - .* status of (400|404|405|412|416) ")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Chrome]:
-    """Run a Chromium; without one, skip, or fail in CI."""
-    missing = [str(path) for path in (_CHROMIUM, _CHROMEDRIVER) if not path.exists()]
-    if missing:
-        give_up(f"not installed: {', '.join(missing)}")
-    options = ChromeOptions()
-    options.binary_location = str(_CHROMIUM)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for switch in _SWITCHES:
-        options.add_argument(switch)
-    with Chrome(options, Service(str(_CHROMEDRIVER))) as driver:
-        yield driver
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 from running import Serve, wait_until
 from sendfile_server.hosting.board import Board
 from sendfile_server.hosting.census import Census, Place
+from sendfile_server.hosting.notices import Notices
 from wire import Client
 
 
@@ -30,15 +31,15 @@ def test_worker_is_ahead_of_the_least(
     """By more than a few, and more than a fourth part."""
     census = Census(1 + len(others))
     for number, count in enumerate(others, 1):
-        Place(number, 1000, Board(2, 0), census).note(count)
-    place = Place(0, 1000, Board(2, 0), census)
+        Place(number, 1000, Board(2, 0), Notices(2), census).note(count)
+    place = Place(0, 1000, Board(2, 0), Notices(2), census)
     place.note(mine)
     assert place.is_ahead() is expected
 
 
 def test_worker_that_is_alone_is_never_ahead() -> None:
     """It has nobody to leave a connection to."""
-    place = Place(0, 1000, Board(2, 0), None)
+    place = Place(0, 1000, Board(2, 0), Notices(2), None)
     place.note(1000)
     assert not place.is_ahead()
 
@@ -48,11 +49,11 @@ def test_counts_are_seen_by_other_processes() -> None:
     census = Census(2)
     pid = os.fork()
     if not pid:
-        Place(1, 1000, Board(2, 0), census).note(5)
+        Place(1, 1000, Board(2, 0), Notices(2), census).note(5)
         os._exit(0)
     os.waitpid(pid, 0)
-    assert Place(1, 1000, Board(2, 0), census).is_ahead()
-    assert not Place(0, 1000, Board(2, 0), census).is_ahead()
+    assert Place(1, 1000, Board(2, 0), Notices(2), census).is_ahead()
+    assert not Place(0, 1000, Board(2, 0), Notices(2), census).is_ahead()
 
 
 def test_burst_is_shared_once_all_are_awake(serve: Serve, tmp_path: Path) -> None:
