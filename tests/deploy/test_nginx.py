@@ -1,20 +1,18 @@
 """Behind nginx, by the configurations in deploy/nginx, which are the documentation."""
 
 import gzip
-import json
 import os
 import re
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
-from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any, Protocol
+from typing import Protocol
 
 import pytest
 
+from fronts import CLIENT, HOST, JSON, PORT, Answer, ask, line_of, lines_of
 from running import Serve, Server, wait_until
 from sendfile_server.config import Config
 from sendfile_server.options import options
@@ -23,12 +21,6 @@ from tools import need
 pytestmark = pytest.mark.e2e
 
 CONFIGS = Path(__file__).parents[2] / "deploy" / "nginx"
-# nginx chooses no free port itself; nobody else has this address.
-HOST = f"127.{os.getpid() >> 16 & 63 | 64}.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"
-PORT = 8079
-# Another than nginx has, when it connects to ours.
-CLIENT = "127.0.0.9"
-JSON = ("--access-log-format", "json")
 MIB = 1024 * 1024
 MAIN = """
 daemon off;
@@ -46,15 +38,6 @@ http {{
     {included}
 }}
 """
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came back."""
-
-    status: int
-    fields: dict[str, str]
-    body: bytes
 
 
 class Nginx(Protocol):
@@ -95,42 +78,9 @@ def nginx(tmp_path: Path) -> Iterator[Nginx]:
         process.wait(20)
 
 
-def ask(target: str, **fields: str) -> Answer:
-    """Ask nginx for *target*, with fields by their names in snake case."""
-    client = HTTPConnection(HOST, PORT, timeout=20, source_address=(CLIENT, 0))
-    names = {name.replace("_", "-"): value for name, value in fields.items()}
-    client.request("GET", target, headers=names)
-    answer = client.getresponse()
-    told = {name.lower(): value for name, value in answer.getheaders()}
-    body = answer.read()
-    client.close()
-    return Answer(answer.status, told, body)
-
-
 def place_of(server: Server) -> dict[str, str]:
     """Return what to replace in a configuration, to find *server*."""
     return {"127.0.0.1:8080": f"127.0.0.1:{server.port}"}
-
-
-def lines_of(log: Path) -> list[dict[str, Any]]:
-    """Return the lines of a JSON log."""
-    return [json.loads(line) for line in log.read_text().splitlines()]
-
-
-def line_of(log: Path, target: str, status: int = 200) -> dict[str, Any]:
-    """Wait for the line of a request, and return it."""
-    found: list[dict[str, Any]] = []
-
-    def is_there() -> bool:
-        found.extend(
-            line
-            for line in lines_of(log)
-            if (line["target"], line["status"]) == (target, status)
-        )
-        return bool(found)
-
-    wait_until(is_there, f"{target} with {status}")
-    return found[-1]
 
 
 def test_client_and_request_id_are_told(
