@@ -3,9 +3,10 @@
 import json
 import resource
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from benchmarks import BenchmarkError
 from benchmarks.peers import find_program
@@ -17,6 +18,7 @@ Figures = dict[str, float]
 HOST = "Host: static.example.com"
 
 _SCRIPTS = Path(__file__).parent / "scripts"
+_Told = TypeVar("_Told")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,17 +127,23 @@ def check_summary(name: str, summary: Summary, load: Load, size: int) -> None:
 def make_figures(summary: Summary, load: Load, size: int, cpu: CpuUse) -> Figures:
     """Return the measures of one run."""
     responses = summary.bytes / size if load.counts_bytes else summary.requests
-    seconds = summary.duration_us / 1e6
     return {
-        "cpu_us_per_request": cpu.total_s / responses * 1e6,
-        "user_us_per_request": cpu.user_s / responses * 1e6,
-        "system_us_per_request": cpu.system_s / responses * 1e6,
-        "requests_per_s": responses / seconds,
+        **per_request(cpu, responses, summary.duration_us / 1e6),
         "p50_ms": summary.p50_us / 1e3,
         "p99_ms": summary.p99_us / 1e3,
         "p99_9_ms": summary.p99_9_us / 1e3,
         "requests": summary.requests,
         "bytes": summary.bytes,
+    }
+
+
+def per_request(cpu: CpuUse, requests: float, seconds: float) -> Figures:
+    """Return what each of so many requests took, which came within *seconds*."""
+    return {
+        "cpu_us_per_request": cpu.total_s / requests * 1e6,
+        "user_us_per_request": cpu.user_s / requests * 1e6,
+        "system_us_per_request": cpu.system_s / requests * 1e6,
+        "requests_per_s": requests / seconds,
     }
 
 
@@ -152,17 +160,38 @@ def measure(  # noqa: PLR0913 - what a run consists of
 
     *size* is the length of one response on the wire.
     """
-    before, client_before = server.cpu(), _children_s()
-    summary = run_wrk(server, load, seconds=seconds, seed=seed, cpus=cpus)
-    cpu = cpu_between(before, server.cpu())
-    client_s = _children_s() - client_before
+    summary, use = watch(
+        server, lambda: run_wrk(server, load, seconds=seconds, seed=seed, cpus=cpus)
+    )
     check_summary(server.name, summary, load, size)
-    figures = make_figures(summary, load, size, cpu)
-    figures["server_share"] = cpu.total_s / (summary.duration_us / 1e6)
-    figures["client_share"] = client_s / (summary.duration_us / 1e6)
-    figures["rss_mib"] = server.rss_kib() / 1024
-    figures["pss_mib"] = server.pss_kib() / 1024
-    return figures
+    figures = make_figures(summary, load, size, use.cpu)
+    return figures | shares(server, use, summary.duration_us / 1e6)
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What the server, and the programs that put a load on it, have used."""
+
+    cpu: CpuUse
+    client_s: float
+
+
+def watch(server: Server, run: Callable[[], _Told]) -> tuple[_Told, Use]:
+    """Call *run*, and return what it returns, with what was used meanwhile."""
+    before, client_before = server.cpu(), _children_s()
+    told = run()
+    cpu = cpu_between(before, server.cpu())
+    return told, Use(cpu, _children_s() - client_before)
+
+
+def shares(server: Server, use: Use, seconds: float) -> Figures:
+    """Return how busy both sides were for *seconds*, and the server's memory."""
+    return {
+        "server_share": use.cpu.total_s / seconds,
+        "client_share": use.client_s / seconds,
+        "rss_mib": server.rss_kib() / 1024,
+        "pss_mib": server.pss_kib() / 1024,
+    }
 
 
 def _children_s() -> float:

@@ -20,9 +20,10 @@ from benchmarks import BenchmarkError
 from benchmarks.peers import FOLDER, PEERS, find_program, settings
 
 DEADLINE_S = 30.0
+UNUSED = Path(os.devnull)
+"""What stands for a file or a directory that a server does not have."""
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-_UNUSED_FILE = os.devnull
 _FOR_CONNECTIONS = 2048
 
 
@@ -127,15 +128,16 @@ def start(  # noqa: PLR0913 - what a server is started with
     cache: Path,
     *,
     cpus: tuple[int, ...] = (0,),
-    file: Path | None = None,
+    file: Path = UNUSED,
+    target: int = 0,
     options: tuple[str, ...] = (),
     wrapper: tuple[str, ...] = (),
 ) -> Server:
     """Start the peer *name* on *cpus*, and return it when it listens.
 
-    *root* is the directory that it serves, *file* what a floor sends, and
-    *options* are appended to its command. *wrapper* is a command that executes
-    what comes after it, in its place.
+    *root* is the directory that it serves, *file* what a floor sends, *target* the
+    port that a relay connects to, and *options* are appended to its command.
+    *wrapper* is a command that executes what comes after it, in its place.
     """
     peer = PEERS[name]
     build, run = cache / "build", Path(tempfile.mkdtemp(prefix=f"bench-{name}-"))
@@ -144,7 +146,8 @@ def start(  # noqa: PLR0913 - what a server is started with
     values = {
         "root": str(root),
         "port": str(port),
-        "file": str(file or _UNUSED_FILE),
+        "file": str(file),
+        "target": str(target),
         "user": getpass.getuser(),
         "run": str(run),
         "build": str(build),
@@ -155,7 +158,7 @@ def start(  # noqa: PLR0913 - what a server is started with
     }
     (run / "config").write_text(fill(settings(peer), values))
     if peer.build:
-        _run_build(peer.build, values)
+        run_build(peer.build, values)
     command = [fill(word, values) for word in (*shlex.split(peer.command), *options)]
     program = find_program(command[0])
     if program is None:
@@ -171,7 +174,7 @@ def start(  # noqa: PLR0913 - what a server is started with
     inherited = {
         key: value
         for key, value in os.environ.items()
-        if not key.startswith(("SENDFILE_SERVE_", "GRANIAN_"))
+        if not key.startswith(("SENDFILE_SERVE_", "SPLICE_RELAY_", "GRANIAN_"))
     }
     added = {
         key: fill(value, values) for key, value in (peer.environment or {}).items()
@@ -201,6 +204,19 @@ def fill(text: str, values: dict[str, str]) -> str:
     for name, value in values.items():
         text = text.replace(f"@{name}@", value)
     return text
+
+
+def run_build(command: str, values: dict[str, str]) -> None:
+    """Run what makes a program, once *values* are filled in."""
+    program, *arguments = (fill(word, values) for word in shlex.split(command))
+    found = find_program(program)
+    if found is None:
+        raise BenchmarkError(f"{program} is missing")
+    done = subprocess.run(  # noqa: S603 - a row of the table of peers
+        [found, *arguments], check=False, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise BenchmarkError(f"{program} failed: {done.stderr}")
 
 
 def read_cpu(pids: list[int]) -> CpuTime:
@@ -277,18 +293,6 @@ def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port
-
-
-def _run_build(command: str, values: dict[str, str]) -> None:
-    program, *arguments = (fill(word, values) for word in shlex.split(command))
-    found = find_program(program)
-    if found is None:
-        raise BenchmarkError(f"{program} is missing")
-    done = subprocess.run(  # noqa: S603 - a row of the table of peers
-        [found, *arguments], check=False, capture_output=True, text=True
-    )
-    if done.returncode:
-        raise BenchmarkError(f"{program} failed: {done.stderr}")
 
 
 def _wait_until_listening(server: Server) -> None:

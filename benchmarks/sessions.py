@@ -59,10 +59,11 @@ class Session:
     def start(  # noqa: PLR0913 - what a server is started with
         self,
         contender: str,
-        root: Path,
+        root: Path = servers.UNUSED,
         *,
         cpus: tuple[int, ...] = (0,),
-        file: Path | None = None,
+        file: Path = servers.UNUSED,
+        target: int = 0,
         options: tuple[str, ...] = (),
         wrapper: tuple[str, ...] = (),
     ) -> Iterator[Server]:
@@ -73,6 +74,7 @@ class Session:
             self.cache,
             cpus=cpus,
             file=file,
+            target=target,
             options=options,
             wrapper=wrapper,
         )
@@ -83,7 +85,11 @@ class Session:
 
     @contextlib.contextmanager
     def start_all(
-        self, contenders: tuple[str, ...], root: Path, *, file: Path | None = None
+        self,
+        contenders: tuple[str, ...],
+        root: Path,
+        *,
+        file: Path = servers.UNUSED,
     ) -> Iterator[dict[str, Server]]:
         """Run all of them within a ``with`` block, each on the first CPU."""
         with contextlib.ExitStack() as stack:

@@ -39,7 +39,7 @@ def play(session: Session, contenders: tuple[str, ...]) -> Iterator[Round]:
     New ones, since memory that was used once is not given back: only the first
     connections of a process show what they take.
     """
-    allow_descriptors()
+    allow_descriptors(_FILES)
     root = session.tree("1k.bin")
     for number in range(1, session.rounds + 1):
         with contextlib.ExitStack() as stack:
@@ -69,12 +69,15 @@ def play(session: Session, contenders: tuple[str, ...]) -> Iterator[Round]:
         yield figures
 
 
-def allow_descriptors() -> None:
-    """Let this process open what it needs; UnavailableError if that may not be."""
+def allow_descriptors(count: int) -> None:
+    """Let this process and those that it starts open *count* files.
+
+    Raises UnavailableError if that may not be.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard < _FILES:
-        raise UnavailableError(f"it takes {_FILES} open files, and {hard} are allowed")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, _FILES), hard))
+    if hard < count:
+        raise UnavailableError(f"it takes {count} open files, and {hard} are allowed")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count), hard))
 
 
 def open_idle(stack: contextlib.ExitStack, port: int, size: int) -> None:
