@@ -7,6 +7,7 @@ Each module is one step, and `__main__` puts them together:
     servers     a server as processes: its CPU time and its memory
     wire        one response, read raw and checked
     load        one run of wrk, and whether it can be trusted
+    traffic     one run of a load through a relay, the same
     downloads   clients that load large files beside it, at a rate
     disks       a disk that is slow, and files that are not in memory
     overlays    an overlayfs that only one server sees

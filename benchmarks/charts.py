@@ -15,7 +15,6 @@ from benchmarks.ratios import Estimate, estimate
 from benchmarks.report import describe, verdicts
 from benchmarks.results import Result
 from benchmarks.scenarios import SCENARIOS
-from benchmarks.scenarios.model import CPU
 from benchmarks.verdicts import Outcome, Verdict
 
 FOLDER = Path(__file__).parent / "charts"
@@ -32,10 +31,23 @@ _STYLE = {
     "axes.edgecolor": _TEXT,
     "svg.hashsalt": "benchmarks",  # the same results give the same file
 }
-_MAIN = (
-    *("hot-1k", "unique-heads", "not-modified", "not-found"),
-    *("hot-16k", "hot-64k", "random-ranges", "zipf", "new-connections", "hot-1k-log"),
-)
+_PER_REQUEST = "CPU µs per request, user and system"
+# What each chart of bars shows, and of what.
+_BARS = {
+    "cpu": (
+        _PER_REQUEST,
+        (
+            *("hot-1k", "unique-heads", "not-modified", "not-found"),
+            *("hot-16k", "hot-64k", "random-ranges", "zipf", "new-connections"),
+            "hot-1k-log",
+        ),
+    ),
+    "python-peers": (_PER_REQUEST, ("python-peers",)),
+    "relay": (
+        "CPU s per GB, µs of median latency, CPU µs per connection",
+        ("relay-1-flow", "relay-8-flows", "relay-ping-pong", "relay-connections"),
+    ),
+}
 _TITLE = {"fontsize": 9, "weight": "bold"}
 _WIDTH_IN = 10.0
 _BAR_IN = 0.24
@@ -44,8 +56,6 @@ _BAR_IN = 0.24
 def draw_all(results: Mapping[str, Result], folder: Path = FOLDER) -> list[Path]:
     """Draw every chart for which there is a result, as SVG and as PNG."""
     folder.mkdir(exist_ok=True)
-    main = [results[name] for name in _MAIN if name in results]
-    python = [results["python-peers"]] if "python-peers" in results else []
     judged = [
         (name, verdict)
         for name, _, verdict in verdicts(results)
@@ -53,17 +63,20 @@ def draw_all(results: Mapping[str, Result], folder: Path = FOLDER) -> list[Path]
     ]
     paths: list[Path] = []
     with mpl.rc_context(_STYLE):
-        if main:
-            paths += _save(draw_bars(main), folder / "cpu")
-        if python:
-            paths += _save(draw_bars(python), folder / "python-peers")
+        for chart, (label, names) in _BARS.items():
+            known = [results[name] for name in names if name in results]
+            if known:
+                paths += _save(draw_bars(known, label), folder / chart)
         if judged:
             paths += _save(draw_targets(judged), folder / "targets")
     return paths
 
 
-def draw_bars(results: list[Result]) -> Figure:
-    """Draw a panel for each result: a bar for each server, the least on top."""
+def draw_bars(results: list[Result], label: str) -> Figure:
+    """Draw a panel for each result: a bar for each server, the least on top.
+
+    *label* says what the bars show.
+    """
     columns = min(2, len(results))
     rows = [results[at : at + columns] for at in range(0, len(results), columns)]
     # In bars, with room for a title; the same height for a bar in every panel.
@@ -78,7 +91,7 @@ def draw_bars(results: list[Result]) -> Figure:
             what = SCENARIOS[result.scenario].what
             part.suptitle(f"{result.scenario}: {what}", x=0.01, ha="left", **_TITLE)
             _draw_panel(part.subplots(), result, count)
-    figure.supxlabel("CPU µs per request, user and system; less is better", fontsize=9)
+    figure.supxlabel(f"{label}; less is better", fontsize=9)
     return figure
 
 
@@ -122,7 +135,7 @@ def _draw_panel(panel: Axes, result: Result, count: int) -> None:
     for place, name in zip(places, names, strict=True):
         is_ours = name.startswith("ours")
         panel.annotate(
-            f"{medians[name]:.1f}",
+            f"{medians[name]:.{1 if medians[name] >= 1 else 2}f}",
             (medians[name], place),
             xytext=(4, 0),
             textcoords="offset points",
@@ -149,11 +162,12 @@ def _strip(panel: Axes) -> None:
 
 # The second of the same servers is for the noise; and beside the bar of ours without
 # its memory, which the tables have, all others would look the same.
-_NOT_DRAWN = ("ours-again", "ours-no-memory")
+_NOT_DRAWN = ("ours-again", "ours-no-memory", "ours-relay-again")
 
 
 def _medians(result: Result) -> dict[str, float]:
-    found = {name: result.series(name, CPU) for name in result.servers}
+    measure = SCENARIOS[result.scenario].chart
+    found = {name: result.series(name, measure) for name in result.servers}
     return {
         name: estimate(values).median
         for name, values in found.items()

@@ -10,21 +10,29 @@ from pathlib import Path
 
 from benchmarks.ratios import estimate
 from benchmarks.results import Result
-from benchmarks.scenarios import SCENARIOS
+from benchmarks.scenarios import RELAYS, SCENARIOS
 from benchmarks.scenarios.model import CPU, Target
 from benchmarks.sessions import title
 from benchmarks.verdicts import Verdict, judge
 
 TOP = Path(__file__).parents[1]
 
-BEGIN = "<!-- benchmarks: begin -->"
-END = "<!-- benchmarks: end -->"
+ALL = "benchmarks"
+OF_RELAYS = "benchmarks of relays"
+"""What the markers around a block name it."""
 
 MEASURES = {
     CPU: "CPU",
     "requests_per_s": "throughput",
     "p50_ms": "median latency",
     "p99_ms": "p99 latency",
+    "cpu_s_per_gb": "CPU",
+    "gb_per_s": "throughput",
+    "p50_us": "median latency",
+    "p99_us": "p99 latency",
+    "kib_each": "KiB of memory for each connection",
+    "lost": "connections lost",
+    "stuck": "connections stuck",
     "download_mib_per_s": "throughput of the downloads",
     "rss_mib": "MiB of memory",
     "idle_kib_each": "KiB of memory for each idle connection",
@@ -39,7 +47,14 @@ _COLUMNS = (
     (CPU, "CPU µs", "{:.2f}"),
     ("user_us_per_request", "user µs", "{:.2f}"),
     ("system_us_per_request", "system µs", "{:.2f}"),
+    ("cpu_s_per_gb", "CPU s/GB", "{:.3f}"),
+    ("user_s_per_gb", "user s/GB", "{:.3f}"),
+    ("system_s_per_gb", "system s/GB", "{:.3f}"),
     ("requests_per_s", "requests/s", "{:,.0f}"),
+    ("gb_per_s", "GB/s", "{:.2f}"),
+    ("p50_us", "p50 µs", "{:.1f}"),
+    ("p99_us", "p99 µs", "{:.1f}"),
+    ("p99_9_us", "p99.9 µs", "{:.1f}"),
     ("p50_ms", "p50 ms", "{:.2f}"),
     ("p99_ms", "p99 ms", "{:.2f}"),
     ("p99_9_ms", "p99.9 ms", "{:.2f}"),
@@ -52,6 +67,7 @@ _CHARTS = {
     "cpu": "CPU time per request of each server",
     "targets": "What was measured over what was aimed for",
     "python-peers": "CPU time per request of servers in or for Python",
+    "relay": "CPU time and latency of each relay",
 }
 
 
@@ -104,7 +120,7 @@ def describe(target: Target) -> str:
     if target.figure is None:
         if target.is_inverse:
             return f"{measure}, {best} over ours"
-        if target.of == "ours-again":
+        if target.of.endswith("-again"):
             return f"{measure} of the same server twice: the noise"
         return f"{where}{measure}, ours over {best}"
     bound = "at least" if target.is_at_least else "at most"
@@ -139,18 +155,24 @@ def environment_lines(results: Mapping[str, Result]) -> str:
 
 
 def readme_block(results: Mapping[str, Result]) -> str:
-    """Return what the README of the project shows."""
-    if not results:
-        return ""
-    chart = f"![{_CHARTS['cpu']}](benchmarks/charts/cpu.svg)"
-    return f"{chart}\n\n{summary_table(results, only_claims=True)}"
+    """Return what the README of the project shows of servers."""
+    return _claims("cpu", {n: each for n, each in results.items() if n not in RELAYS})
+
+
+def relay_block(results: Mapping[str, Result]) -> str:
+    """Return what the README of the project shows of relays."""
+    return _claims("relay", {n: each for n, each in results.items() if n in RELAYS})
 
 
 def details_block(results: Mapping[str, Result]) -> str:
     """Return what the README of the benchmarks shows."""
     if not results:
         return ""
-    charts = "\n\n".join(f"![{alt}](charts/{n}.svg)" for n, alt in _CHARTS.items())
+    charts = "\n\n".join(
+        f"![{alt}](charts/{name}.svg)"
+        for name, alt in _CHARTS.items()
+        if name != "relay" or RELAYS & results.keys()
+    )
     return "\n\n".join(
         (
             f"Measured on:\n\n{environment_lines(results)}",
@@ -162,29 +184,38 @@ def details_block(results: Mapping[str, Result]) -> str:
 
 
 BLOCKS = {
-    TOP / "README.md": readme_block,
-    TOP / "benchmarks" / "README.md": details_block,
+    (TOP / "README.md", ALL): readme_block,
+    (TOP / "README.md", OF_RELAYS): relay_block,
+    (TOP / "benchmarks" / "README.md", ALL): details_block,
 }
-"""The texts that show results, and what each shows."""
+"""The texts that show results, their blocks, and what each shows."""
 
 
-def insert_block(text: str, block: str) -> str:
-    """Return *text* with *block* between its markers, if it has any."""
+def insert_block(text: str, name: str, block: str) -> str:
+    """Return *text* with *block* between the markers of *name*, if it has any."""
     between = f"\n\n{block}\n\n" if block else "\n"
-    pattern = re.compile(f"(?<={re.escape(BEGIN)}).*?(?={re.escape(END)})", re.DOTALL)
+    begin, end = (re.escape(f"<!-- {name}: {each} -->") for each in ("begin", "end"))
+    pattern = re.compile(f"(?<={begin}).*?(?={end})", re.DOTALL)
     return pattern.sub(lambda _: between, text)
 
 
 def update_texts(results: Mapping[str, Result]) -> list[Path]:
     """Bring every text up to date, and return those that changed."""
     changed = []
-    for path, make in BLOCKS.items():
+    for (path, name), make in BLOCKS.items():
         text = path.read_text()
-        new = insert_block(text, make(results))
+        new = insert_block(text, name, make(results))
         if new != text:
             path.write_text(new)
             changed.append(path)
     return changed
+
+
+def _claims(chart: str, results: Mapping[str, Result]) -> str:
+    if not results:
+        return ""
+    image = f"![{_CHARTS[chart]}](benchmarks/charts/{chart}.svg)"
+    return f"{image}\n\n{summary_table(results, only_claims=True)}"
 
 
 def _because(result: Result) -> str:

@@ -7,7 +7,7 @@ A row says how to run it; the files beside this one are its settings. In both,
     @file@    the one file that a floor sends  @user@    who runs this
     @run@     a directory of its own           @build@   where programs are built
     @peers@   this directory                   @config@  its settings, filled in
-    @python@  this interpreter
+    @python@  this interpreter                 @target@  where a relay connects to
 
     @descriptors@   how many a process may open, at most 65,535
     @cached_files@  100,000, or as many of them as leave room for connections
@@ -22,7 +22,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -50,6 +50,8 @@ class Peer:
     """The package of Debian that has *program*; empty if it is on PyPI."""
     build: str = ""
     """What makes a program in @build@."""
+    module: str = ""
+    """A file that must be there beside *program*."""
     environment: Mapping[str, str] | None = None
 
     @property
@@ -68,6 +70,14 @@ def _ours(title: str, *options: str) -> Peer:
     )
 
 
+def _ours_relay(title: str) -> Peer:
+    return Peer(
+        title=title,
+        command="splice-relay 127.0.0.1:@port@ 127.0.0.1:@target@ --workers 1",
+        package="sendfile-server",
+    )
+
+
 def _nginx(title: str, config: str) -> Peer:
     return Peer(
         title=title,
@@ -76,6 +86,25 @@ def _nginx(title: str, config: str) -> Peer:
         program="nginx",
         version="-v",
         debian="nginx",
+    )
+
+
+def _nginx_stream(title: str, config: str) -> Peer:
+    return replace(
+        _nginx(title, config),
+        debian="nginx libnginx-mod-stream",
+        module="/usr/share/nginx/modules/ngx_stream_module.so",
+    )
+
+
+def _haproxy(title: str, config: str) -> Peer:
+    return Peer(
+        title=title,
+        command="haproxy -db -f @config@",
+        config=config,
+        program="haproxy",
+        version="-v",
+        debian="haproxy",
     )
 
 
@@ -189,6 +218,23 @@ PEERS: Mapping[str, Peer] = {
     ),
     "floor-send": _floor("floor: send", "floor_send"),
     "floor-sendfile": _floor("floor: sendfile", "floor_sendfile"),
+    # Relays.
+    "ours-relay": _ours_relay("splice-relay"),
+    "ours-relay-again": _ours_relay("splice-relay, once more"),
+    "haproxy": _haproxy("HAProxy", "haproxy.cfg"),
+    "haproxy-copy": _haproxy("HAProxy, no splice", "haproxy-copy.cfg"),
+    "go-relay": Peer(
+        title="Go io.Copy",
+        command="@build@/relay @port@ @target@",
+        config="relay.go",
+        program="go",
+        version="version",
+        debian="golang-go",
+        # One CPU is all that it may use, and it makes as many threads for itself.
+        build="go build -o @build@/relay @peers@/relay.go",
+    ),
+    "nginx-stream": _nginx_stream("nginx stream, 64 KiB", "nginx-stream.conf"),
+    "nginx-stream-1m": _nginx_stream("nginx stream, 1 MiB", "nginx-stream-1m.conf"),
 }
 """In the order in which tables and charts show them."""
 
@@ -207,6 +253,8 @@ def find_version(peer: Peer) -> str | None:
             return metadata.version(peer.package)
         except metadata.PackageNotFoundError:
             return None
+    if peer.module and not Path(peer.module).exists():
+        return None
     if not peer.program:
         return sys.version.split()[0]
     number = find_program_version(peer.program, peer.version)

@@ -5,13 +5,15 @@ from benchmarks.scenarios import (
     cold_disk,
     idle_connections,
     overlayfs,
+    relay,
+    relay_many,
     start,
     two_workers,
 )
 from benchmarks.scenarios.model import Scenario
 from benchmarks.scenarios.with_wrk import ROWS, make_scenario
 
-_ALL = (
+_OF_SERVERS = (
     *map(make_scenario, ROWS),
     beside_downloads.SCENARIO,
     cold_disk.SCENARIO,
@@ -20,5 +22,11 @@ _ALL = (
     two_workers.SCENARIO,
     start.SCENARIO,
 )
+_OF_RELAYS = (*relay.SCENARIOS, relay_many.SCENARIO)
 
-SCENARIOS: dict[str, Scenario] = {each.name: each for each in _ALL}
+SCENARIOS: dict[str, Scenario] = {
+    each.name: each for each in (*_OF_SERVERS, *_OF_RELAYS)
+}
+
+RELAYS = frozenset(each.name for each in _OF_RELAYS)
+"""Those that are about ``splice-relay``."""

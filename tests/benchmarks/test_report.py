@@ -3,9 +3,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.report import (
-    BEGIN,
     BLOCKS,
-    END,
     describe,
     detail_tables,
     insert_block,
@@ -18,26 +16,33 @@ from benchmarks.scenarios.model import CPU, Target
 COMMITTED = newest(FOLDER)
 
 
-@pytest.mark.parametrize("path", BLOCKS, ids=lambda path: path.parent.name)
-def test_text_shows_the_committed_results(path: Path) -> None:
+@pytest.mark.parametrize(
+    ("path", "name"),
+    BLOCKS,
+    ids=[f"{path.parent.name}-{name}" for path, name in BLOCKS],
+)
+def test_text_shows_the_committed_results(path: Path, name: str) -> None:
     """What is between the markers is what the raw results give."""
     text = path.read_text()
 
-    assert insert_block(text, BLOCKS[path](COMMITTED)) == text
+    assert f"<!-- {name}: begin -->" in text
+    assert insert_block(text, name, BLOCKS[path, name](COMMITTED)) == text
 
 
-def test_block_is_put_between_the_markers() -> None:
-    """What is around the markers stays, and doing it twice changes nothing."""
-    text = f"before\n{BEGIN}\nold\n{END}\nafter\n"
-    once = insert_block(text, r"new \1")
+def test_block_is_put_between_its_markers() -> None:
+    """What is around them stays, other blocks too; twice changes nothing more."""
+    begin, end = "<!-- some: begin -->", "<!-- some: end -->"
+    other = "<!-- some more: begin -->\nold\n<!-- some more: end -->"
+    text = f"before\n{begin}\nold\n{end}\n{other}\n"
+    once = insert_block(text, "some", r"new \1")
 
-    assert once == f"before\n{BEGIN}\n\nnew \\1\n\n{END}\nafter\n"
-    assert insert_block(once, r"new \1") == once
+    assert once == f"before\n{begin}\n\nnew \\1\n\n{end}\n{other}\n"
+    assert insert_block(once, "some", r"new \1") == once
 
 
 def test_text_without_markers_stays() -> None:
     """Nothing is inserted unasked."""
-    assert insert_block("text", "block") == "text"
+    assert insert_block("text", "some", "block") == "text"
 
 
 @pytest.mark.parametrize(

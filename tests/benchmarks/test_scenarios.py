@@ -8,7 +8,7 @@ from benchmarks.sessions import peer_name
 
 KNOWN = (
     *("root", "port", "file", "user", "run", "build", "peers", "config", "python"),
-    *("descriptors", "cached_files"),
+    *("descriptors", "cached_files", "target"),
 )
 
 
