@@ -14,6 +14,7 @@ Each module is one step, and `__main__` puts them together:
     connections how many of them each process has
     sessions    servers that take turns within a round
     scenarios   what is measured, and what it is measured against
+    zero_copy   ways to move bytes, which take turns like servers
     ratios      medians and their intervals
     verdicts    targets against rounds
     results     raw results as files

@@ -132,8 +132,13 @@ def _run(scenario: Scenario, session: Session, folder: Path, run: str) -> None:
     rounds: list[Round] = []
     for figures in scenario.play(session, contenders):
         rounds.append(figures)
-        shown = (f"{name} {each[scenario.chart]:.2f}" for name, each in figures.items())
-        session.say(f"  {len(rounds)}/{session.rounds}: {', '.join(shown)}")
+        shown = [
+            f"{name} {each[scenario.chart]:.2f}"
+            for name, each in figures.items()
+            if name in contenders
+        ]
+        what = ", ".join(shown) or f"{len(figures)} cases"
+        session.say(f"  {len(rounds)}/{session.rounds}: {what}")
     result = make_result(scenario, session, rounds)
     for name in contenders:
         values = result.series(name, scenario.chart)

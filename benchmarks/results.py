@@ -24,9 +24,16 @@ FOLDER = Path(__file__).parent / "results"
 QUOTABLE_ROUNDS = 7
 
 _SYSCTLS = (
+    "fs/pipe-max-size",
+    "fs/pipe-user-pages-soft",
+    "net/core/optmem_max",
+    "net/core/rmem_max",
     "net/core/somaxconn",
+    "net/core/wmem_max",
     "net/ipv4/ip_local_port_range",
+    "net/ipv4/tcp_congestion_control",
     "net/ipv4/tcp_max_tw_buckets",
+    "net/ipv4/tcp_notsent_lowat",
     "net/ipv4/tcp_tw_reuse",
     "net/ipv4/tcp_rmem",
     "net/ipv4/tcp_wmem",

@@ -24,7 +24,9 @@ _SINGLE = {
     "16k.bin": 16 * KIB,
     "64k.bin": 64 * KIB,
     "1m.bin": MIB,
+    "64m.bin": 64 * MIB,
     "100m.bin": 100 * MIB,
+    "256m.bin": 256 * MIB,
     "1g.bin": GIB,
     **{name: 32 * MIB for group in COLD for name in group},
 }

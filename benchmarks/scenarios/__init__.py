@@ -9,6 +9,7 @@ from benchmarks.scenarios import (
     relay_many,
     start,
     two_workers,
+    zero_copy,
 )
 from benchmarks.scenarios.model import Scenario
 from benchmarks.scenarios.with_wrk import ROWS, make_scenario
@@ -21,6 +22,7 @@ _OF_SERVERS = (
     idle_connections.SCENARIO,
     two_workers.SCENARIO,
     start.SCENARIO,
+    zero_copy.SCENARIO,
 )
 _OF_RELAYS = (*relay.SCENARIOS, relay_many.SCENARIO)
 
