@@ -16,6 +16,7 @@ from benchmarks.report import describe, verdicts
 from benchmarks.results import Result
 from benchmarks.scenarios import SCENARIOS
 from benchmarks.verdicts import Outcome, Verdict
+from benchmarks.zero_copy.chart import draw_ways
 
 FOLDER = Path(__file__).parent / "charts"
 
@@ -69,6 +70,8 @@ def draw_all(results: Mapping[str, Result], folder: Path = FOLDER) -> list[Path]
                 paths += _save(draw_bars(known, label), folder / chart)
         if judged:
             paths += _save(draw_targets(judged), folder / "targets")
+        if "zero-copy" in results:
+            paths += _save(draw_ways(results["zero-copy"]), folder / "zero-copy")
     return paths
 
 

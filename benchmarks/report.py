@@ -14,6 +14,7 @@ from benchmarks.scenarios import RELAYS, SCENARIOS
 from benchmarks.scenarios.model import CPU, Target
 from benchmarks.sessions import title
 from benchmarks.verdicts import Verdict, judge
+from benchmarks.zero_copy.page import format_results
 
 TOP = Path(__file__).parents[1]
 
@@ -69,6 +70,7 @@ _CHARTS = {
     "python-peers": "CPU time per request of servers in or for Python",
     "relay": "CPU time and latency of each relay",
 }
+_ZERO_COPY = "zero-copy"  # it compares no programs, and has a page of its own
 
 
 def verdicts(
@@ -165,7 +167,8 @@ def relay_block(results: Mapping[str, Result]) -> str:
 
 
 def details_block(results: Mapping[str, Result]) -> str:
-    """Return what the README of the benchmarks shows."""
+    """Return what the README of the benchmarks shows: what has no page of its own."""
+    results = {name: each for name, each in results.items() if name != _ZERO_COPY}
     if not results:
         return ""
     charts = "\n\n".join(
@@ -183,10 +186,20 @@ def details_block(results: Mapping[str, Result]) -> str:
     )
 
 
+def zero_copy_block(results: Mapping[str, Result]) -> str:
+    """Return what the page on zero-copy shows."""
+    if _ZERO_COPY not in results:
+        return ""
+    result = results[_ZERO_COPY]
+    environment = environment_lines({_ZERO_COPY: result})
+    return f"Measured on:\n\n{environment}\n\n{format_results(result)}"
+
+
 BLOCKS = {
     (TOP / "README.md", ALL): readme_block,
     (TOP / "README.md", OF_RELAYS): relay_block,
     (TOP / "benchmarks" / "README.md", ALL): details_block,
+    (TOP / "docs" / "zero-copy.md", ALL): zero_copy_block,
 }
 """The texts that show results, their blocks, and what each shows."""
 

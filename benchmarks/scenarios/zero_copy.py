@@ -1,4 +1,4 @@
-"""What it costs to move bytes, by each way that Python has."""
+"""What it costs to move bytes, by each way that Python has: docs/zero-copy.md."""
 
 from collections.abc import Iterator
 from dataclasses import asdict

@@ -1,5 +1,6 @@
 """The movers move, what is counted is right, and so is the page about the kernel."""
 
+import mmap
 import os
 import re
 import socket
@@ -10,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import BenchmarkError
+from benchmarks.results import Result
 from benchmarks.zero_copy.cases import WAYS, Case
+from benchmarks.zero_copy.page import CPU, format_table
 from benchmarks.zero_copy.turns import check_content, make_digest, make_figures, run
 from tools import need
 from wire import Pair
@@ -132,14 +135,33 @@ def test_sendfile_lends_pages_that_change(pair: Pair, page: int) -> None:
     assert peer.recv(4096, socket.MSG_WAITALL)[:8] == b"new!old!"
 
 
-def test_truncation_zeroes_what_is_under_way(pair: Pair, page: int) -> None:
-    """As many bytes arrive as were sent: the page that the file still has is zeroed."""
+@pytest.mark.parametrize(
+    ("size", "arrives"),
+    [
+        pytest.param(2, b"ol" + bytes(4094), id="in-the-page"),
+        pytest.param(0, b"old!" * KIB, id="before-it"),
+    ],
+)
+def test_truncation_does_not_shorten_what_is_under_way(
+    pair: Pair, page: int, size: int, arrives: bytes
+) -> None:
+    """As many bytes arrive; of the page that the file still has, the rest is zeros."""
     client, peer = pair
     os.sendfile(client.fileno(), page, 0, 4096)
-    os.ftruncate(page, 2)
+    os.ftruncate(page, size)
 
-    assert peer.recv(4096, socket.MSG_WAITALL) == b"ol" + bytes(4094)
-    assert os.sendfile(client.fileno(), page, 2, 4096) == 0
+    assert peer.recv(4096, socket.MSG_WAITALL) == arrives
+    assert os.sendfile(client.fileno(), page, size, 4096) == 0
+    os.close(page)
+
+
+def test_truncated_mapping_can_not_be_sent(pair: Pair, page: int) -> None:
+    """The kernel reads what is no more there, and says so; Python would be killed."""
+    client, _ = pair
+    with mmap.mmap(page, 0, prot=mmap.PROT_READ) as mapping:
+        os.ftruncate(page, 0)
+        with pytest.raises(OSError, match="Bad address"):
+            client.send(mapping)
     os.close(page)
 
 
@@ -190,7 +212,36 @@ print(fcntl.fcntl(last[1], fcntl.F_GETPIPE_SZ) <= 8192, grow(last, 65536))
     assert said.split() == ["refused", "True", "True", "refused"]
 
 
+def test_table_compares_with_copying() -> None:
+    """A case stands beside the one that copies with the same sizes, round by round."""
+    rounds = [
+        {
+            "read-send 64 KiB": _figures(2.0 * drift),
+            "sendfile 64 KiB": _figures(1.0 * drift),
+            "sendfile 1 MiB": _figures(1.0 * drift),
+        }
+        for drift in (1, 2, 3)
+    ]
+    result = Result("zero-copy", True, {}, {}, {}, rounds)
+
+    rows = format_table(result).splitlines()[2:]
+
+    assert [row.split(" | ")[:4] for row in rows] == [
+        ["| **file: read + send**", "64 KiB", "4.00 [2.00, 6.00]", ""],
+        ["| **file: sendfile**", "64 KiB", "2.00 [1.00, 3.00]", "0.50 [0.50, 0.50]"],
+        ["| ", "1 MiB", "2.00 [1.00, 3.00]", ""],
+    ]
+
+
 def _connect(listener: socket.socket) -> tuple[socket.socket, socket.socket]:
     client = socket.create_connection(listener.getsockname(), 20)
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return client, listener.accept()[0]
+
+
+def _figures(cpu_s_per_gb: float) -> dict[str, float]:
+    others = (
+        *("user_s_per_gb", "system_s_per_gb", "peers_s_per_gb", "gb_per_s"),
+        *("calls_per_mib", "faults_per_mib", "voluntary_per_gb", "involuntary_per_gb"),
+    )
+    return {CPU: cpu_s_per_gb, **dict.fromkeys(others, 0.0)}
