@@ -55,5 +55,6 @@ def read_all(peer: socket.socket) -> bytes:
 
 
 def descriptors(server: Server) -> int:
-    """Count the open files of *server*."""
-    return len(list(Path(f"/proc/{server.pid}/fd").iterdir()))
+    """Count the open files of all processes of *server*."""
+    folders = (Path(f"/proc/{pid}/fd") for pid in server.processes())
+    return sum(len(list(folder.iterdir())) for folder in folders)

@@ -39,6 +39,10 @@ class Server:
         """Return the process ids of its workers."""
         return _children(self.pid)
 
+    def processes(self) -> list[int]:
+        """Return all its process ids."""
+        return [self.pid, *self.children()]
+
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal, and return the exit code."""
         os.kill(self.pid, number)
@@ -72,11 +76,16 @@ def pass_time(seconds: float) -> None:
     wait_until(lambda: time.monotonic() >= end, "time to pass")
 
 
+def cpu_ticks(server: Server) -> int:
+    """Return the user and system time that *server* has used so far (proc(5), stat)."""
+    stats = (Path(f"/proc/{pid}/stat").read_text() for pid in server.processes())
+    times = (stat.rpartition(") ")[2].split(" ")[11:13] for stat in stats)
+    return sum(int(user) + int(system) for user, system in times)
+
+
 def cpu_seconds(server: Server) -> float:
-    """Return the user and system time that *server* has used so far."""
-    stat = Path(f"/proc/{server.pid}/stat").read_text()
-    user, system = stat.rpartition(") ")[2].split(" ")[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    """Return the same in seconds."""
+    return cpu_ticks(server) / os.sysconf("SC_CLK_TCK")
 
 
 def launch(log: Path, command: list[str]) -> subprocess.Popen[bytes]:
