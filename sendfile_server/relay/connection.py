@@ -162,6 +162,7 @@ class Relayed:
         onward = Flow(self._client, upstream, means, tally.to_target, self._first)
         back = Flow(upstream, self._client, means, tally.to_client)
         self._flows = [_Watched(flow, loop, self._advance) for flow in (onward, back)]
+        self._put_off()
         for each in self._flows:
             self._advance(each)
             if self._is_closed:

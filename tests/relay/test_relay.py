@@ -418,6 +418,15 @@ def test_half_closed_connection_has_a_time_of_its_own(
     release.set()
 
 
+def test_connected_peers_may_be_silent(relay: Relay, target: Target) -> None:
+    """The connect timeout is none of theirs, once the target has accepted."""
+    server = relay(target(echo), "--connect-timeout", "1")
+    with connect(server) as client:
+        pass_time(2.5)
+        client.sendall(b"x")
+        assert client.recv(1) == b"x"
+
+
 def test_moving_bytes_put_the_end_off(relay: Relay, target: Target) -> None:
     """A connection that is used now and then outlives the idle timeout."""
     server = relay(target(echo), "--idle-timeout", "2")
