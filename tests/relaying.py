@@ -46,6 +46,14 @@ def connect(server: Server) -> socket.socket:
     return socket.create_connection(("127.0.0.1", server.port), 60)
 
 
+def connect_unix(address: str) -> socket.socket:
+    """Connect to an address as the relay takes it, of a Unix socket."""
+    client = socket.socket(socket.AF_UNIX)
+    client.settimeout(60)
+    client.connect(address.removeprefix("unix:"))
+    return client
+
+
 def read_all(peer: socket.socket) -> bytes:
     """Return all that comes up to the end."""
     pieces = []

@@ -157,6 +157,9 @@ class Relayed:
     # Forwarding.
 
     def _begin(self, upstream: socket.SocketType) -> None:
+        for side in (self._client, upstream):
+            # What is urgent is part of the stream (RFC 6093 section 6).
+            side.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
         means, loop = self._service.means, self._service.loop
         tally = self._service.tally
         onward = Flow(self._client, upstream, means, tally.to_target, self._first)

@@ -99,8 +99,8 @@ class Flow:
 
         Raises OSError if either side is broken.
         """
-        end = self.moved + _QUANTUM
-        while self.moved < end:
+        begin = self.moved
+        while self.moved < begin + _QUANTUM:
             if self._pipe:
                 wait = self._splice(self._pipe)
             elif self._held:
@@ -110,6 +110,10 @@ class Flow:
             else:
                 wait = self._copy()
             if wait:
+                if wait is WAIT_SOURCE and self.moved == begin:
+                    # It was woken for nothing that splice passes: for urgent data,
+                    # which receiving does.
+                    self._is_bulk = False
                 return wait
         # Whoever holds something must not wait for a source that has no more.
         return WAIT_SINK if self._pipe or self._held else WAIT_TURN
@@ -160,7 +164,8 @@ class Flow:
             raise
         if not count:
             pipes.give_back(pipe)
-            return self._pass_on_end()
+            # At urgent data, splice takes an end that came behind it for this one.
+            return self._copy()
         self._is_bulk = count >= _NO_BULK
         self._pipe = pipe
         return None

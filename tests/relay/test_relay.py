@@ -9,13 +9,23 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from relaying import Handler, Relay, Target, connect, descriptors, echo, read_all
-from running import Server, cpu_seconds, pass_time, wait_until
+from relaying import (
+    Handler,
+    Relay,
+    Target,
+    connect,
+    connect_unix,
+    descriptors,
+    echo,
+    read_all,
+)
+from running import Server, cpu_seconds, cpu_ticks, pass_time, wait_until
 from tools import give_up, need
 
 MIB = 1024 * 1024
@@ -71,6 +81,14 @@ def both_ways(results: list[bytes], size: int) -> Handler:
             results.extend((sent, received.result(120)))
 
     return handle
+
+
+@contextlib.contextmanager
+def stopped(server: Server) -> Iterator[None]:
+    """Let a worker that is alone do nothing meanwhile."""
+    os.kill(server.pid, signal.SIGSTOP)
+    yield
+    os.kill(server.pid, signal.SIGCONT)
 
 
 # Every byte.
@@ -168,6 +186,36 @@ def test_byte_by_byte(relay: Relay, target: Target) -> None:
             assert client.recv(10) == bytes([number % 256])
         client.shutdown(socket.SHUT_WR)
         assert client.recv(10) == b""
+
+
+@pytest.mark.parametrize("options", [(), ("--no-splice",)], ids=["spliced", "copied"])
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_urgent_data_is_part_of_the_stream(
+    relay: Relay, target: Target, tmp_path: Path, options: tuple[str, ...], kind: str
+) -> None:
+    """No byte is lost for it, nor taken for the end, and behind it nothing spins."""
+    heard: list[bytes] = []
+    place = target(lambda client: heard.append(read_all(client)))
+    listen = {"tcp": "127.0.0.1:0", "unix": f"unix:{tmp_path}/relay"}[kind]
+    server = relay(place, "--workers", "1", *options, listen=listen)
+    calm = bytes(50_000)
+    with connect(server) if kind == "tcp" else connect_unix(listen) as client:
+        for rest in (b"", calm):
+            with stopped(server):  # so that it begins with bulk
+                client.sendall(calm)
+                client.send(b"!", socket.MSG_OOB)
+                client.sendall(rest)
+            pass_time(0.2)
+            before = cpu_ticks(server)
+            pass_time(1)
+            assert cpu_ticks(server) - before <= 2
+        with stopped(server):
+            client.sendall(calm)
+            client.send(b"!", socket.MSG_OOB)
+            client.sendall(calm)
+            client.shutdown(socket.SHUT_WR)
+        wait_until(lambda: heard, "what the target heard")
+    assert heard == [(calm + b"!") * 2 + (calm + calm + b"!") + calm]
 
 
 def test_who_accepts_may_speak_first(relay: Relay, target: Target) -> None:
@@ -341,10 +389,9 @@ def test_unix_sockets(relay: Relay, target: Target, tmp_path: Path) -> None:
     """On both sides, and the file of ours is gone afterwards."""
     results: list[bytes] = []
     place = target(both_ways(results, 8 * MIB), f"unix:{tmp_path}/target")
-    server = relay(place, listen=f"unix:{tmp_path}/relay")
-    with socket.socket(socket.AF_UNIX) as client, ThreadPoolExecutor() as threads:
-        client.settimeout(60)
-        client.connect(f"{tmp_path}/relay")
+    here = f"unix:{tmp_path}/relay"
+    server = relay(place, listen=here)
+    with connect_unix(here) as client, ThreadPoolExecutor() as threads:
         received = threads.submit(hash_all, client)
         sent = send_much(client, 8 * MIB, b"there")
         back = received.result(60)
@@ -373,8 +420,7 @@ def test_several_forwards(relay: Relay, target: Target, tmp_path: Path) -> None:
     server = relay(first, "--forward", more, "--workers", "2")
     with connect(server) as client:
         assert read_all(client) == b"first"
-    with socket.socket(socket.AF_UNIX) as client:
-        client.connect(f"{tmp_path}/more")
+    with connect_unix(f"unix:{tmp_path}/more") as client:
         assert read_all(client) == b"second"
 
 
