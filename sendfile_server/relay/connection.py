@@ -226,6 +226,9 @@ class _Watched:
         self.has_ended = wait is WAIT_NOTHING
         # After a quantum, what the flow was woken for still holds, and wakes it again.
         writing = wait is WAIT_SINK or (self._is_writing and wait is WAIT_TURN)
+        if wait is WAIT_TURN and not writing:
+            # uvloop lets go of a socket that was reset, even if there is more to read.
+            self._watch(reading=False, writing=False)
         self._watch(reading=not (writing or self.has_ended), writing=writing)
 
     def close(self) -> None:

@@ -11,7 +11,9 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
@@ -26,7 +28,9 @@ from relaying import (
     read_all,
 )
 from running import Server, cpu_seconds, cpu_ticks, pass_time, wait_until
+from sendfile_server.transport.room import unacknowledged
 from tools import give_up, need
+from wire import fill
 
 MIB = 1024 * 1024
 RESET = struct.pack("ii", 1, 0)
@@ -89,6 +93,16 @@ def stopped(server: Server) -> Iterator[None]:
     os.kill(server.pid, signal.SIGSTOP)
     yield
     os.kill(server.pid, signal.SIGCONT)
+
+
+def fate(peer: socket.socket) -> str:
+    """Take all that comes, and return how it ended."""
+    try:
+        while peer.recv(MIB):
+            pass
+    except ConnectionResetError:
+        return "reset"
+    return "end"
 
 
 # Every byte.
@@ -278,16 +292,7 @@ def test_target_ends_first(relay: Relay, target: Target) -> None:
 def test_reset_of_the_client_resets_the_target(relay: Relay, target: Target) -> None:
     """A broken connection doesn't look like one that ended."""
     fates: list[str] = []
-
-    def watch(client: socket.socket) -> None:
-        try:
-            while client.recv(100):
-                pass
-            fates.append("ended")
-        except ConnectionResetError:
-            fates.append("reset")
-
-    server = relay(target(watch))
+    server = relay(target(lambda client: fates.append(fate(client))))
     client = connect(server)
     client.sendall(b"x")
     pass_time(0.1)
@@ -308,6 +313,32 @@ def test_reset_of_the_target_resets_the_client(relay: Relay, target: Target) -> 
         client.sendall(b"x")
         with pytest.raises(ConnectionResetError):
             client.recv(1)
+
+
+def test_reset_is_heard_behind_much_that_is_unread(
+    relay: Relay, target: Target
+) -> None:
+    """However long what came before it takes, it is not forgotten meanwhile."""
+    fates: SimpleQueue[str] = SimpleQueue()
+    server = relay(target(lambda client: fates.put(fate(client))), "--workers", "1")
+
+    def is_much_unread(client: socket.socket) -> bool:
+        # Each time that much was read at once, the kernel lets more wait.
+        os.kill(server.pid, signal.SIGCONT)
+        wait_until(lambda: not unacknowledged(client), "all to be read")
+        os.kill(server.pid, signal.SIGSTOP)
+        sent = fill(client)
+        pass_time(0.05)
+        sent += fill(client)
+        return sent - unacknowledged(client) > 3 * MIB
+
+    for _ in range(3):  # most often, what comes before it takes several turns
+        client = connect(server)
+        client.setblocking(False)
+        wait_until(partial(is_much_unread, client), "much to be unread")
+        reset(client)
+        os.kill(server.pid, signal.SIGCONT)
+        assert fates.get(timeout=20) == "reset"
 
 
 def test_half_open_connection_takes_no_time(relay: Relay, target: Target) -> None:
