@@ -1,6 +1,7 @@
 """A relay of our own as a process, and what is at both ends of it."""
 
 import socket
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -9,6 +10,10 @@ from running import Server
 
 COMMAND = "from sendfile_server.cli import relay_main; relay_main()"
 """What ``splice-relay`` runs, for an interpreter that has not installed it."""
+
+
+# Linger for no time: socket(7), SO_LINGER.
+_RESET = struct.pack("ii", 1, 0)
 
 
 class Relay(Protocol):
@@ -60,6 +65,22 @@ def read_all(peer: socket.socket) -> bytes:
     while piece := peer.recv(1 << 20):
         pieces.append(piece)
     return b"".join(pieces)
+
+
+def fate(peer: socket.socket) -> str:
+    """Take all that comes, and return how it ended."""
+    try:
+        while peer.recv(1 << 20):
+            pass
+    except ConnectionResetError:
+        return "reset"
+    return "end"
+
+
+def reset(sock: socket.socket) -> None:
+    """Close with a reset."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    sock.close()
 
 
 def descriptors(server: Server) -> int:

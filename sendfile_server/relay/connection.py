@@ -7,7 +7,7 @@ Rules of this file:
    writing by the one that it is the sink of; never for what a flow does not wait for,
    or the loop would be woken for ever.
 3. The end of one side's stream is passed on, and the other direction goes on. What
-   breaks one side resets the other.
+   breaks one side resets the other; where the loop does not watch, `resets` does.
 4. `close` is the only place that closes, and it takes both off the loop first.
 """
 
@@ -59,11 +59,19 @@ class Relayed:
         self._is_closed = False
         self.deadline = service.clock.elapsed + service.config.connect_timeout
         """When `expire` is due, by the clock's elapsed seconds."""
+        service.open.add(self)
 
     @property
     def is_idle(self) -> bool:
         """Tell whether closing it would cut nothing short: that is never known."""
         return False
+
+    @property
+    def unread(self) -> list[socket.SocketType]:
+        """The sockets that nothing is to be read from for now."""
+        if not self._flows:
+            return [self._client]
+        return [each.flow.source for each in self._flows if not each.is_reading]
 
     def read(self) -> None:
         """Begin: look the target up."""
@@ -77,11 +85,18 @@ class Relayed:
             self._service.tally.timed_out += 1
             self.close()
 
+    def break_off(self) -> None:
+        """Reset both sides: one of them is no more, and the other must know."""
+        if not self._is_closed:
+            self._service.tally.broken += 1
+            self._abort()
+
     def close(self) -> None:
         """Take both sockets off the loop and close them; the one place that does."""
         if self._is_closed:
             return
         self._is_closed = True
+        self._service.open.discard(self)
         for each in self._flows:
             each.close()
         tally = self._service.tally
@@ -96,6 +111,12 @@ class Relayed:
             self._upstream.close()
         self._client.close()
         self._closed(self)
+
+    def _abort(self) -> None:
+        for each in (self._client, self._upstream):
+            if each:
+                abort(each)
+        self.close()
 
     # Connecting.
 
@@ -177,7 +198,8 @@ class Relayed:
         try:
             watched.turn()
         except OSError as error:
-            self._break(error)
+            _log.debug("a connection broke: %s", error)
+            self.break_off()
             return
         if all(each.has_ended for each in self._flows):
             self.close()
@@ -192,20 +214,11 @@ class Relayed:
         else:
             self.deadline = clock.idle_deadline
 
-    def _break(self, error: OSError) -> None:
-        """Reset both sides: one of them is no more, and the other must know."""
-        _log.debug("a connection broke: %s", error)
-        self._service.tally.broken += 1
-        for each in (self._client, self._upstream):
-            if each:
-                abort(each)
-        self.close()
-
 
 class _Watched:
     """A flow, and what the loop watches for it."""
 
-    __slots__ = ("_advance", "_is_reading", "_is_writing", "_loop", "flow", "has_ended")
+    __slots__ = ("_advance", "_is_writing", "_loop", "flow", "has_ended", "is_reading")
 
     def __init__(
         self,
@@ -217,7 +230,7 @@ class _Watched:
         self.has_ended = False
         self._loop = loop
         self._advance = advance
-        self._is_reading = False
+        self.is_reading = False
         self._is_writing = False
 
     def turn(self) -> None:
@@ -238,8 +251,8 @@ class _Watched:
 
     def _watch(self, *, reading: bool, writing: bool) -> None:
         loop = self._loop
-        if reading is not self._is_reading:
-            self._is_reading = reading
+        if reading is not self.is_reading:
+            self.is_reading = reading
             if reading:
                 loop.add_reader(self.flow.source.fileno(), self._advance, self)
             else:

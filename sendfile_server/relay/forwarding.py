@@ -19,6 +19,7 @@ from sendfile_server.relay.config import RelayConfig
 from sendfile_server.relay.connection import Relayed
 from sendfile_server.relay.flow import Means
 from sendfile_server.relay.progress import Progress
+from sendfile_server.relay.resets import break_reset
 from sendfile_server.relay.service import RelayService
 from sendfile_server.relay.tally import SAMPLES, Tally
 from sendfile_server.transport.pipes import Pipes
@@ -58,6 +59,7 @@ def make_worker(
     shown = progress if place.number == 0 else None
 
     def sweep() -> None:
+        break_reset(service.open)
         totals = sheet.totals()
         if shown:
             shown.show(totals, worker.loop.time())

@@ -10,6 +10,7 @@ from sendfile_server.hosting.pool import Pool
 from sendfile_server.options import Address
 from sendfile_server.relay.config import RelayConfig
 from sendfile_server.relay.flow import Means
+from sendfile_server.relay.resets import Breakable
 from sendfile_server.relay.tally import Tally
 from sendfile_server.relay.targets import Place, is_at_hand, look_up
 
@@ -31,6 +32,8 @@ class RelayService:
     tally: Tally
     pool: Pool
     """Looks up names, one at a time for each connection that waits."""
+    open: set[Breakable] = field(default_factory=set)
+    """The connections that there are."""
     # Until when, by the clock's elapsed seconds, and what.
     _known: dict[Address, tuple[float, tuple[Place, ...]]] = field(default_factory=dict)
 

@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import socket
-import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -25,7 +24,9 @@ from relaying import (
     connect_unix,
     descriptors,
     echo,
+    fate,
     read_all,
+    reset,
 )
 from running import Server, cpu_seconds, cpu_ticks, pass_time, wait_until
 from sendfile_server.transport.room import unacknowledged
@@ -33,13 +34,6 @@ from tools import give_up, need
 from wire import fill
 
 MIB = 1024 * 1024
-RESET = struct.pack("ii", 1, 0)
-
-
-def reset(sock: socket.socket) -> None:
-    """Close with a reset."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-    sock.close()
 
 
 def send_much(sock: socket.socket, size: int, seed: bytes) -> bytes:
@@ -93,16 +87,6 @@ def stopped(server: Server) -> Iterator[None]:
     os.kill(server.pid, signal.SIGSTOP)
     yield
     os.kill(server.pid, signal.SIGCONT)
-
-
-def fate(peer: socket.socket) -> str:
-    """Take all that comes, and return how it ended."""
-    try:
-        while peer.recv(MIB):
-            pass
-    except ConnectionResetError:
-        return "reset"
-    return "end"
 
 
 # Every byte.
@@ -375,23 +359,36 @@ def test_refused_target_closes_the_client_at_once(relay: Relay) -> None:
     assert server.log.read_text().count("cannot connect") == 1
 
 
-def test_target_that_accepts_nobody_is_given_up(relay: Relay) -> None:
-    """After the connect timeout, the client is let go."""
-    with socket.socket() as listener:
+@pytest.fixture
+def busy() -> Iterator[str]:
+    """Listen where nobody more is let in, and return the address."""
+    with socket.socket() as listener, contextlib.ExitStack() as stack:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
-        place = listener.getsockname()
         # Whoever fills its queue leaves no room for others.
-        waiting = [socket.socket() for _ in range(4)]
-        for each in waiting:
-            each.setblocking(False)
-            each.connect_ex(place)
-        server = relay(f"127.0.0.1:{place[1]}", "--connect-timeout", "1")
-        with connect(server) as client:
-            assert read_all(client) == b""
-        assert "Connection timed out" in server.log.read_text()
-        for each in waiting:
-            each.close()
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_target_that_accepts_nobody_is_given_up(relay: Relay, busy: str) -> None:
+    """After the connect timeout, the client is let go."""
+    server = relay(busy, "--connect-timeout", "1")
+    with connect(server) as client:
+        assert read_all(client) == b""
+    assert "Connection timed out" in server.log.read_text()
+
+
+def test_target_is_not_waited_for_alone(relay: Relay, busy: str) -> None:
+    """A client that resets its connection meanwhile is no more."""
+    server = relay(busy, "--connect-timeout", "60", "--workers", "1")
+    before = descriptors(server)
+    client = connect(server)
+    wait_until(lambda: descriptors(server) == before + 2, "both sockets")
+    reset(client)
+    wait_until(lambda: descriptors(server) == before, "both to be closed")
 
 
 def test_name_is_looked_up(relay: Relay, target: Target) -> None:

@@ -1,0 +1,37 @@
+"""Resets of sockets that the loop does not watch.
+
+Where nothing is to be read for now, what has come or an end would wake the loop
+again and again. So of all these sockets at once the kernel is asked, now and then.
+"""
+
+import select
+import socket
+from collections.abc import Iterable
+from typing import Protocol
+
+
+class Breakable(Protocol):
+    """A connection that may be reset where the loop does not watch it."""
+
+    @property
+    def unread(self) -> list[socket.SocketType]:
+        """The sockets that nothing is to be read from for now."""
+
+    def break_off(self) -> None:
+        """Reset both sides: one of them is no more, and the other must know."""
+
+
+def break_reset(connections: Iterable[Breakable]) -> None:
+    """Break those of *connections* one side of which was reset (poll(2), POLLERR).
+
+    An end is none, even of both directions (POLLHUP): bytes may wait before it.
+    """
+    poll = select.poll()
+    owners = {}
+    for connection in connections:
+        for sock in connection.unread:
+            owners[sock.fileno()] = connection
+            poll.register(sock, 0)
+    for number, events in poll.poll(0):
+        if events & select.POLLERR:
+            owners[number].break_off()
