@@ -83,13 +83,19 @@ class Relayed:
             self._fail(os.strerror(errno.ETIMEDOUT))
         else:
             self._service.tally.timed_out += 1
-            self.close()
+            self.cut_short()
 
     def break_off(self) -> None:
         """Reset both sides: one of them is no more, and the other must know."""
         if not self._is_closed:
             self._service.tally.broken += 1
-            self._abort()
+            self._reset()
+
+    def cut_short(self) -> None:
+        """Close, by a reset if something is held: what lacks it has not ended."""
+        if any(each.flow.is_holding for each in self._flows):
+            self._reset()
+        self.close()
 
     def close(self) -> None:
         """Take both sockets off the loop and close them; the one place that does."""
@@ -112,7 +118,7 @@ class Relayed:
         self._client.close()
         self._closed(self)
 
-    def _abort(self) -> None:
+    def _reset(self) -> None:
         for each in (self._client, self._upstream):
             if each:
                 abort(each)

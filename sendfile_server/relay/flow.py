@@ -94,6 +94,11 @@ class Flow:
         self.has_spliced = False
         """Whether any of them went through a pipe."""
 
+    @property
+    def is_holding(self) -> bool:
+        """Tell whether it has taken what it has not passed on."""
+        return bool(self._pipe or self._held)
+
     def turn(self) -> Wait:
         """Move what can be moved now, and tell what to wait for.
 
@@ -116,7 +121,7 @@ class Flow:
                     self._is_bulk = False
                 return wait
         # Whoever holds something must not wait for a source that has no more.
-        return WAIT_SINK if self._pipe or self._held else WAIT_TURN
+        return WAIT_SINK if self.is_holding else WAIT_TURN
 
     def close(self) -> None:
         """Let go of what is held."""

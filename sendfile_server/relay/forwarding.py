@@ -65,6 +65,8 @@ def make_worker(
             shown.show(totals, worker.loop.time())
 
     def end() -> None:
+        for connection in list(service.open):
+            connection.cut_short()
         sheet.publish()
         if shown:
             shown.end()

@@ -20,6 +20,9 @@ class Breakable(Protocol):
     def break_off(self) -> None:
         """Reset both sides: one of them is no more, and the other must know."""
 
+    def cut_short(self) -> None:
+        """Close, by a reset if something is held: what lacks it has not ended."""
+
 
 def break_reset(connections: Iterable[Breakable]) -> None:
     """Break those of *connections* one side of which was reset (poll(2), POLLERR).

@@ -569,6 +569,29 @@ def test_grace_has_an_end(relay: Relay, target: Target) -> None:
         assert "1 connections cut short" in server.log.read_text()
 
 
+@pytest.mark.parametrize("option", ["--idle-timeout", "--grace"])
+@pytest.mark.parametrize("way", [(), ("--no-splice",)], ids=["spliced", "copied"])
+def test_what_is_cut_short_has_not_ended(
+    relay: Relay, target: Target, option: str, way: tuple[str, ...]
+) -> None:
+    """Who would miss bytes hears a reset, and not an end that seems to be theirs."""
+
+    def pour(client: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            client.sendall(bytes(64 * MIB))
+
+    server = relay(target(pour), option, "1", "--workers", "1", *way)
+    before = descriptors(server)
+    with connect(server) as client:
+        client.recv(1)
+        pass_time(0.5)
+        if option == "--grace":
+            assert server.stop() == 0
+        else:
+            wait_until(lambda: descriptors(server) == before, "the end of the time")
+        assert fate(client) == "reset"
+
+
 def test_many_stalled_connections_lose_nothing(relay: Relay, target: Target) -> None:
     """Beyond the pipes there are, what is held for them is in memory."""
     data = hashlib.shake_128(b"many").digest(MIB)
