@@ -32,6 +32,10 @@ from sendfile_server.transport.lingering import abort
 
 _log = logging.getLogger(__name__)
 
+# A Unix socket with a full queue takes nobody, and doesn't tell when it would: EAGAIN
+# of connect(2).
+_AGAIN_S = 0.05
+
 
 class Relayed:
     """A client, and the connection to the target that was made for it."""
@@ -155,6 +159,10 @@ class Relayed:
         try:
             upstream.connect(place.address)
         except BlockingIOError:
+            if place.family == socket.AF_UNIX:
+                upstream.close()
+                self._service.loop.call_later(_AGAIN_S, self._connect_again, place)
+                return
             self._upstream = upstream
             self._service.loop.add_writer(upstream.fileno(), self._connected)
         except OSError:
@@ -163,6 +171,11 @@ class Relayed:
         else:
             self._upstream = upstream
             self._begin(upstream)
+
+    def _connect_again(self, place: Place) -> None:
+        if not self._is_closed:
+            self._places.insert(0, place)
+            self._connect_next(OSError())
 
     def _connected(self) -> None:
         upstream = self._upstream

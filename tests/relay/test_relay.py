@@ -391,6 +391,35 @@ def test_target_is_not_waited_for_alone(relay: Relay, busy: str) -> None:
     wait_until(lambda: descriptors(server) == before, "both to be closed")
 
 
+def test_full_queue_of_a_unix_socket_is_waited_for(
+    relay: Relay, tmp_path: Path
+) -> None:
+    """As one of TCP is: a burst of clients is no reason to turn any away."""
+    with socket.socket(socket.AF_UNIX) as listener, contextlib.ExitStack() as stack:
+        listener.bind(f"{tmp_path}/target")
+        listener.listen(0)
+        listener.settimeout(20)
+        server = relay(f"unix:{tmp_path}/target", "--workers", "1")
+        clients = [stack.enter_context(connect(server)) for _ in range(5)]
+        pass_time(0.3)
+        for _ in clients:
+            stack.enter_context(listener.accept()[0]).sendall(b"welcome")
+        assert [client.recv(20) for client in clients] == [b"welcome"] * 5
+
+
+def test_full_queue_of_a_unix_socket_is_given_up(relay: Relay, tmp_path: Path) -> None:
+    """After the connect timeout, too."""
+    with socket.socket(socket.AF_UNIX) as listener, contextlib.ExitStack() as stack:
+        listener.bind(f"{tmp_path}/target")
+        listener.listen(0)
+        options = ("--connect-timeout", "1", "--workers", "1")
+        server = relay(f"unix:{tmp_path}/target", *options)
+        clients = [stack.enter_context(connect(server)) for _ in range(2)]
+        clients[1].settimeout(10)
+        assert clients[1].recv(1) == b""
+        assert "Connection timed out" in server.log.read_text()
+
+
 def test_name_is_looked_up(relay: Relay, target: Target) -> None:
     """A name that stands for several places is tried at each of them."""
     port = target(echo).rpartition(":")[2]
