@@ -28,6 +28,28 @@ class Relay(Protocol):
     ) -> Server: ...
 
 
+def resolver(folder: Path, code: str) -> tuple[str, ...]:
+    """Return the prefix of a Python command in which *code* answers for test names.
+
+    *code* is the body of a function of a *host*, which returns its addresses.
+    *folder* gets a file of its own for it.
+    """
+    names = folder / "resolver"
+    names.mkdir()
+    body = code.replace("\n", "\n    ")
+    (names / "sitecustomize.py").write_text(f"""
+import os, socket, time
+real = socket.getaddrinfo
+def addresses(host):
+    {body}
+def getaddrinfo(host, *rest, flags=0, **more):
+    found = addresses(host) if host.endswith(".test") and not flags else [host]
+    return [each for one in found for each in real(one, *rest, flags=flags, **more)]
+socket.getaddrinfo = getaddrinfo
+""")
+    return ("env", f"PYTHONPATH={names}")
+
+
 Handler = Callable[[socket.socket], None]
 
 

@@ -82,12 +82,13 @@ class Relayed:
         self._service.look_up(self._target, self._found)
 
     def expire(self) -> None:
-        """Give up: the target has not accepted, or nothing has moved for long."""
-        if not self._flows:
-            self._fail(os.strerror(errno.ETIMEDOUT))
-        else:
+        """Give up: the place has not accepted, or nothing has moved for long."""
+        if self._flows:
             self._service.tally.timed_out += 1
             self.cut_short()
+        else:
+            self.deadline += self._service.config.connect_timeout
+            self._leave_place(errno.ETIMEDOUT)
 
     def break_off(self) -> None:
         """Reset both sides: one of them is no more, and the other must know."""
@@ -180,13 +181,19 @@ class Relayed:
     def _connected(self) -> None:
         upstream = self._upstream
         assert upstream is not None, "nobody else ends the attempt"
-        self._service.loop.remove_writer(upstream.fileno())
         error = upstream.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if not error:
-            self._begin(upstream)
+        if error:
+            self._leave_place(error)
             return
-        upstream.close()
-        self._upstream = None
+        self._service.loop.remove_writer(upstream.fileno())
+        self._begin(upstream)
+
+    def _leave_place(self, error: int) -> None:
+        """Try the next place, since connecting to this one came to *error*."""
+        if self._upstream:
+            self._service.loop.remove_writer(self._upstream.fileno())
+            self._upstream.close()
+            self._upstream = None
         self._connect_next(OSError(error, os.strerror(error)))
 
     def _fail(self, reason: str) -> None:

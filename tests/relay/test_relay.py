@@ -27,6 +27,7 @@ from relaying import (
     fate,
     read_all,
     reset,
+    resolver,
 )
 from running import Server, cpu_seconds, cpu_ticks, pass_time, wait_until
 from sendfile_server.transport.room import unacknowledged
@@ -428,6 +429,21 @@ def test_name_is_looked_up(relay: Relay, target: Target) -> None:
         with connect(server) as client:
             client.sendall(b"x")
             assert client.recv(1) == b"x"
+
+
+def test_place_that_accepts_nobody_leaves_time_for_the_next(
+    relay: Relay, busy: str, tmp_path: Path
+) -> None:
+    """Each of the places that a name stands for has the connect timeout."""
+    port = int(busy.rpartition(":")[2])
+    names = resolver(tmp_path, 'return ["127.0.0.1", "127.0.0.2"]')
+    with socket.create_server(("127.0.0.2", port)) as second:
+        server = relay(f"both.test:{port}", "--connect-timeout", "1", prefix=names)
+        with connect(server) as client:
+            second.settimeout(20)
+            second.accept()[0].close()
+            assert read_all(client) == b""
+    assert "cannot connect" not in server.log.read_text()
 
 
 def test_unknown_name_is_told_for_each_connection(relay: Relay) -> None:
