@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from sendfile_server.hosting.clock import Clock
 from sendfile_server.hosting.pool import Pool
@@ -31,29 +32,32 @@ class RelayService:
     means: Means
     tally: Tally
     pool: Pool
-    """Looks up names, one at a time for each connection that waits."""
+    """Looks up names, one at a time for each target."""
     open: set[Breakable] = field(default_factory=set)
     """The connections that there are."""
     # Until when, by the clock's elapsed seconds, and what.
     _known: dict[Address, tuple[float, tuple[Place, ...]]] = field(default_factory=dict)
+    # Who waits for what is being looked up.
+    _asking: dict[Address, list[Found]] = field(default_factory=dict)
 
     def look_up(self, target: Address, found: Found) -> None:
         """Tell *found* what *target* stands for; at once if nobody need be asked."""
         until, places = self._known.get(target, (0.0, ()))
         if self.clock.elapsed < until:
             found(places)
-            return
-        needs_nobody = is_at_hand(target)
-        until = math.inf if needs_nobody else self.clock.elapsed + _BELIEVED_S
-
-        def done(result: tuple[Place, ...] | Exception) -> None:
-            if isinstance(result, Exception):
-                found(result if isinstance(result, OSError) else OSError(str(result)))
-                return
-            self._known[target] = (until, result)
-            found(result)
-
-        if needs_nobody:
-            done(look_up(target))
+        elif is_at_hand(target):
+            self._known[target] = (math.inf, look_up(target))
+            self.look_up(target, found)
+        elif target in self._asking:
+            self._asking[target].append(found)
         else:
-            self.pool.submit(lambda: look_up(target), done)
+            self._asking[target] = [found]
+            self.pool.submit(lambda: look_up(target), partial(self._answer, target))
+
+    def _answer(self, target: Address, result: tuple[Place, ...] | Exception) -> None:
+        if not isinstance(result, Exception):
+            self._known[target] = (self.clock.elapsed + _BELIEVED_S, result)
+        elif not isinstance(result, OSError):
+            result = OSError(str(result))
+        for found in self._asking.pop(target):
+            found(result)

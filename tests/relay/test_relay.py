@@ -446,6 +446,31 @@ def test_place_that_accepts_nobody_leaves_time_for_the_next(
     assert "cannot connect" not in server.log.read_text()
 
 
+def test_name_is_asked_for_once_whoever_waits(
+    relay: Relay, target: Target, tmp_path: Path
+) -> None:
+    """However slow a name server is, clients don't queue up for it."""
+    port = target(echo).rpartition(":")[2]
+    asked, answer = tmp_path / "asked", tmp_path / "answer"
+    code = f"""
+with open({str(asked)!r}, "a") as file:
+    file.write(host)
+while not os.path.exists({str(answer)!r}):
+    time.sleep(0.01)
+return ["127.0.0.1"]"""
+    names = resolver(tmp_path, code)
+    server = relay(f"slow.test:{port}", "--workers", "1", prefix=names)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(connect(server)) for _ in range(20)]
+        wait_until(asked.exists, "the first question")
+        pass_time(0.3)
+        answer.touch()
+        for client in clients:
+            client.sendall(b"x")
+            assert client.recv(1) == b"x"
+    assert asked.read_text() == "slow.test"
+
+
 def test_unknown_name_is_told_for_each_connection(relay: Relay) -> None:
     """The relay runs, since the name may be known later."""
     server = relay("no.such.invalid:80")
