@@ -182,6 +182,8 @@ class Relayed:
         upstream = self._upstream
         assert upstream is not None, "nobody else ends the attempt"
         error = upstream.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if not error and _is_connected_to_itself(upstream):
+            error = errno.ECONNREFUSED
         if error:
             self._leave_place(error)
             return
@@ -289,3 +291,15 @@ class _Watched:
                 loop.add_writer(self.flow.sink.fileno(), self._advance, self)
             else:
                 loop.remove_writer(self.flow.sink.fileno())
+
+
+def _is_connected_to_itself(upstream: socket.SocketType) -> bool:
+    """Tell whether nobody else is there.
+
+    Where nobody listens on a port, the kernel may choose that very one for us, and
+    both ends are ours (RFC 9293 section 3.5, simultaneous open).
+    """
+    try:
+        return bool(upstream.getsockname() == upstream.getpeername())
+    except OSError:
+        return False  # it was reset meanwhile, as the first turn will find

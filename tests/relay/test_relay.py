@@ -374,6 +374,23 @@ def busy() -> Iterator[str]:
         yield f"127.0.0.1:{listener.getsockname()[1]}"
 
 
+def test_port_that_nobody_listens_on_is_not_our_own(
+    relay: Relay, tmp_path: Path
+) -> None:
+    """Where the kernel would choose just that one for us, the target is refused."""
+    need("unshare", "ip")
+    only_port = "/proc/sys/net/ipv4/ip_local_port_range"
+    shell = f'ip link set lo up && echo 40000 40000 >{only_port} && exec "$@"'
+    server = relay(
+        "127.0.0.1:40000",
+        listen=f"unix:{tmp_path}/relay",
+        prefix=("unshare", "--map-root-user", "--net", "sh", "-c", shell, "sh"),
+    )
+    with connect_unix(f"unix:{tmp_path}/relay") as client:
+        assert read_all(client) == b""
+    assert "127.0.0.1:40000: Connection refused" in server.log.read_text()
+
+
 def test_target_that_accepts_nobody_is_given_up(relay: Relay, busy: str) -> None:
     """After the connect timeout, the client is let go."""
     server = relay(busy, "--connect-timeout", "1")
