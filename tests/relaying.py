@@ -3,6 +3,7 @@
 import socket
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -105,7 +106,14 @@ def reset(sock: socket.socket) -> None:
     sock.close()
 
 
-def descriptors(server: Server) -> int:
-    """Count the open files of all processes of *server*."""
-    folders = (Path(f"/proc/{pid}/fd") for pid in server.processes())
-    return sum(len(list(folder.iterdir())) for folder in folders)
+def descriptors(server: Server, kind: str = "") -> int:
+    """Count the open files of all processes of *server*.
+
+    Of those of one *kind* only, ``socket`` or ``pipe``, if it is given.
+    """
+    count = 0
+    for pid in server.processes():
+        for file in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # closed meanwhile
+                count += str(file.readlink()).startswith(kind)
+    return count

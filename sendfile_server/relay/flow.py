@@ -54,6 +54,12 @@ class Means:
     pipes: Pipes | None
     """None once splice was refused, or if it is not to be used."""
 
+    def give_up_splicing(self) -> None:
+        """Copy from now on."""
+        if self.pipes:
+            self.pipes.close()
+        self.pipes = None
+
 
 class Flow:
     """Moves bytes from *source* to *sink*, both non-blocking."""
@@ -159,8 +165,8 @@ class Flow:
         try:
             count = pipe.fill(self.source.fileno())
         except SpliceRefusedError:
-            self._means.pipes = None
             pipe.close()
+            self._means.give_up_splicing()
             return None
         except OSError as error:
             pipes.give_back(pipe)
@@ -183,7 +189,7 @@ class Flow:
         except SpliceRefusedError:
             self._held = pipe.take()
             self.close()
-            self._means.pipes = None
+            self._means.give_up_splicing()
             return None
         self.moved += sent
         self._counts.spliced += sent

@@ -116,6 +116,11 @@ class Pipes:
         else:
             self._idle.append(pipe)
 
+    def close(self) -> None:
+        """Close those that are not lent; whoever has one closes it."""
+        while self._idle:
+            self._idle.pop().close()
+
 
 def _explain(error: OSError) -> OSError:
     if error.errno in _REFUSED:

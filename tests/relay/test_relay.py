@@ -125,7 +125,9 @@ def test_refused_splice_loses_nothing(
     fault = ("-e", "trace=splice", "-e", f"inject=splice:error={error}:when={when}")
     log = tmp_path / "strace"
     server = relay(place, prefix=("strace", "-f", "-qq", "-o", str(log), *fault))
+    before = descriptors(server, "pipe")
     exchange(server, results, 8 * MIB)
+    wait_until(lambda: descriptors(server, "pipe") == before, "no pipe to be kept")
     assert "INJECTED" in log.read_text()
 
 

@@ -159,3 +159,16 @@ def test_only_some_idle_pipes_are_kept() -> None:
             stack.callback(pipe.close)
         assert pipe is not None
         pipe.close()
+
+
+def test_closed_ones_are_no_more() -> None:
+    """What is lent meanwhile is its borrower's to close."""
+    before = len(os.listdir("/proc/self/fd"))
+    pipes = Pipes(SIZE, 200)
+    kept, lent = pipes.borrow(), pipes.borrow()
+    assert kept is not None
+    assert lent is not None
+    pipes.give_back(kept)
+    pipes.close()
+    assert len(os.listdir("/proc/self/fd")) == before + 2
+    lent.close()
