@@ -1,37 +1,14 @@
 """Real clients, as people use them."""
 
-import hashlib
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from running import Serve
-from tools import need
+from tools import digest, need, run
 
 pytestmark = pytest.mark.e2e
-
-
-def run(*command: str | Path, cwd: Path | None = None) -> str:
-    """Run a program to its end, show what it says if it fails, return its output."""
-    done = subprocess.run(
-        [str(word) for word in command],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        env=os.environ | {"LC_ALL": "C", "no_proxy": "127.0.0.1"},
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def digest(file: Path) -> str:
-    """Return the hash of a file's content."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 @pytest.fixture
