@@ -27,7 +27,6 @@ from relaying import (
     fate,
     read_all,
     reset,
-    resolver,
 )
 from running import Server, cpu_seconds, cpu_ticks, pass_time, wait_until
 from sendfile_server.transport.room import unacknowledged
@@ -35,6 +34,7 @@ from tools import give_up, need
 from wire import fill
 
 MIB = 1024 * 1024
+WAYS = pytest.mark.parametrize("way", [(), ("--no-splice",)], ids=["spliced", "copied"])
 
 
 def send_much(sock: socket.socket, size: int, seed: bytes) -> bytes:
@@ -80,6 +80,14 @@ def both_ways(results: list[bytes], size: int) -> Handler:
             results.extend((sent, received.result(120)))
 
     return handle
+
+
+def read_exactly(sock: socket.socket, size: int) -> bytes:
+    """Return so many bytes."""
+    received = bytearray()
+    while len(received) < size:
+        received += sock.recv(size - len(received))
+    return bytes(received)
 
 
 @contextlib.contextmanager
@@ -178,10 +186,17 @@ def test_what_was_moved_is_told_at_the_end(
     assert "0 without a target, 0 reset" in told
 
 
-def test_byte_by_byte(relay: Relay, target: Target) -> None:
+@pytest.mark.parametrize("bulk", [0, 4 * MIB], ids=["alone", "after bulk"])
+def test_byte_by_byte(relay: Relay, target: Target, bulk: int) -> None:
     """A dribble arrives as it was sent, without waiting for more."""
-    server = relay(target(echo))
+
+    def take_and_echo(client: socket.socket) -> None:
+        read_exactly(client, bulk)
+        echo(client)
+
+    server = relay(target(take_and_echo))
     with connect(server) as client:
+        client.sendall(bytes(bulk))
         for number in range(300):
             client.sendall(bytes([number % 256]))
             assert client.recv(10) == bytes([number % 256])
@@ -189,16 +204,37 @@ def test_byte_by_byte(relay: Relay, target: Target) -> None:
         assert client.recv(10) == b""
 
 
-@pytest.mark.parametrize("options", [(), ("--no-splice",)], ids=["spliced", "copied"])
+@WAYS
+def test_stalled_writer_is_waited_for(
+    relay: Relay, target: Target, way: tuple[str, ...]
+) -> None:
+    """All that came before its pause arrives in it, and the rest after it."""
+    data = hashlib.shake_128(b"stalled").digest(4 * MIB)
+    early = 3 * MIB + 1
+    arrived: SimpleQueue[bytes] = SimpleQueue()
+
+    def listen(client: socket.socket) -> None:
+        arrived.put(read_exactly(client, early))
+        arrived.put(read_all(client))
+
+    with connect(relay(target(listen), *way)) as client:
+        client.sendall(data[:early])
+        assert arrived.get(timeout=20) == data[:early]
+        client.sendall(data[early:])
+        client.shutdown(socket.SHUT_WR)
+        assert arrived.get(timeout=20) == data[early:]
+
+
+@WAYS
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
 def test_urgent_data_is_part_of_the_stream(
-    relay: Relay, target: Target, tmp_path: Path, options: tuple[str, ...], kind: str
+    relay: Relay, target: Target, tmp_path: Path, way: tuple[str, ...], kind: str
 ) -> None:
     """No byte is lost for it, nor taken for the end, and behind it nothing spins."""
     heard: list[bytes] = []
     place = target(lambda client: heard.append(read_all(client)))
     listen = {"tcp": "127.0.0.1:0", "unix": f"unix:{tmp_path}/relay"}[kind]
-    server = relay(place, "--workers", "1", *options, listen=listen)
+    server = relay(place, "--workers", "1", *way, listen=listen)
     calm = bytes(50_000)
     with connect(server) if kind == "tcp" else connect_unix(listen) as client:
         for rest in (b"", calm):
@@ -302,6 +338,28 @@ def test_reset_of_the_target_resets_the_client(relay: Relay, target: Target) -> 
             client.recv(1)
 
 
+@WAYS
+def test_target_that_goes_in_the_middle_resets_the_client(
+    relay: Relay, target: Target, way: tuple[str, ...]
+) -> None:
+    """Whoever is sending then, and the next client is none the worse for it."""
+
+    def take_or_send_some(client: socket.socket) -> None:
+        if client.recv(1) == b"<":
+            client.sendall(bytes(8 * MIB))
+        else:
+            read_exactly(client, 8 * MIB)
+        reset(client)
+
+    server = relay(target(take_or_send_some), *way)
+    for _ in range(2):
+        with connect(server) as client:
+            client.sendall(b"<")
+            assert fate(client) == "reset"
+        with connect(server) as client, pytest.raises(ConnectionError):
+            client.sendall(b">" * 64 * MIB)
+
+
 def test_reset_is_heard_behind_much_that_is_unread(
     relay: Relay, target: Target
 ) -> None:
@@ -326,177 +384,6 @@ def test_reset_is_heard_behind_much_that_is_unread(
         reset(client)
         os.kill(server.pid, signal.SIGCONT)
         assert fates.get(timeout=20) == "reset"
-
-
-def test_half_open_connection_takes_no_time(relay: Relay, target: Target) -> None:
-    """Neither an end that was passed on nor silence wakes the relay."""
-    release = threading.Event()
-
-    def stay(client: socket.socket) -> None:
-        read_all(client)
-        release.wait(30)
-
-    server = relay(target(stay))
-    with connect(server) as client:
-        client.shutdown(socket.SHUT_WR)
-        pass_time(0.3)
-        before = cpu_seconds(server)
-        pass_time(1.5)
-        assert cpu_seconds(server) - before < 0.1
-        release.set()
-        assert read_all(client) == b""
-
-
-# Targets that are not there.
-
-
-def test_refused_target_closes_the_client_at_once(relay: Relay) -> None:
-    """With one line in the log for it."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    server = relay(f"127.0.0.1:{port}")
-    with connect(server) as client:
-        assert read_all(client) == b""
-    line = f"cannot connect to 127.0.0.1:{port}: Connection refused"
-    wait_until(lambda: line in server.log.read_text(), "a line in the log")
-    assert server.log.read_text().count("cannot connect") == 1
-
-
-@pytest.fixture
-def busy() -> Iterator[str]:
-    """Listen where nobody more is let in, and return the address."""
-    with socket.socket() as listener, contextlib.ExitStack() as stack:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        # Whoever fills its queue leaves no room for others.
-        for _ in range(4):
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(listener.getsockname())
-        yield f"127.0.0.1:{listener.getsockname()[1]}"
-
-
-def test_port_that_nobody_listens_on_is_not_our_own(
-    relay: Relay, tmp_path: Path
-) -> None:
-    """Where the kernel would choose just that one for us, the target is refused."""
-    need("unshare", "ip")
-    only_port = "/proc/sys/net/ipv4/ip_local_port_range"
-    shell = f'ip link set lo up && echo 40000 40000 >{only_port} && exec "$@"'
-    server = relay(
-        "127.0.0.1:40000",
-        listen=f"unix:{tmp_path}/relay",
-        prefix=("unshare", "--map-root-user", "--net", "sh", "-c", shell, "sh"),
-    )
-    with connect_unix(f"unix:{tmp_path}/relay") as client:
-        assert read_all(client) == b""
-    assert "127.0.0.1:40000: Connection refused" in server.log.read_text()
-
-
-def test_target_that_accepts_nobody_is_given_up(relay: Relay, busy: str) -> None:
-    """After the connect timeout, the client is let go."""
-    server = relay(busy, "--connect-timeout", "1")
-    with connect(server) as client:
-        assert read_all(client) == b""
-    assert "Connection timed out" in server.log.read_text()
-
-
-def test_target_is_not_waited_for_alone(relay: Relay, busy: str) -> None:
-    """A client that resets its connection meanwhile is no more."""
-    server = relay(busy, "--connect-timeout", "60", "--workers", "1")
-    before = descriptors(server)
-    client = connect(server)
-    wait_until(lambda: descriptors(server) == before + 2, "both sockets")
-    reset(client)
-    wait_until(lambda: descriptors(server) == before, "both to be closed")
-
-
-def test_full_queue_of_a_unix_socket_is_waited_for(
-    relay: Relay, tmp_path: Path
-) -> None:
-    """As one of TCP is: a burst of clients is no reason to turn any away."""
-    with socket.socket(socket.AF_UNIX) as listener, contextlib.ExitStack() as stack:
-        listener.bind(f"{tmp_path}/target")
-        listener.listen(0)
-        listener.settimeout(20)
-        server = relay(f"unix:{tmp_path}/target", "--workers", "1")
-        clients = [stack.enter_context(connect(server)) for _ in range(5)]
-        pass_time(0.3)
-        for _ in clients:
-            stack.enter_context(listener.accept()[0]).sendall(b"welcome")
-        assert [client.recv(20) for client in clients] == [b"welcome"] * 5
-
-
-def test_full_queue_of_a_unix_socket_is_given_up(relay: Relay, tmp_path: Path) -> None:
-    """After the connect timeout, too."""
-    with socket.socket(socket.AF_UNIX) as listener, contextlib.ExitStack() as stack:
-        listener.bind(f"{tmp_path}/target")
-        listener.listen(0)
-        options = ("--connect-timeout", "1", "--workers", "1")
-        server = relay(f"unix:{tmp_path}/target", *options)
-        clients = [stack.enter_context(connect(server)) for _ in range(2)]
-        clients[1].settimeout(10)
-        assert clients[1].recv(1) == b""
-        assert "Connection timed out" in server.log.read_text()
-
-
-def test_name_is_looked_up(relay: Relay, target: Target) -> None:
-    """A name that stands for several places is tried at each of them."""
-    port = target(echo).rpartition(":")[2]
-    server = relay(f"localhost:{port}")
-    for _ in range(3):
-        with connect(server) as client:
-            client.sendall(b"x")
-            assert client.recv(1) == b"x"
-
-
-def test_place_that_accepts_nobody_leaves_time_for_the_next(
-    relay: Relay, busy: str, tmp_path: Path
-) -> None:
-    """Each of the places that a name stands for has the connect timeout."""
-    port = int(busy.rpartition(":")[2])
-    names = resolver(tmp_path, 'return ["127.0.0.1", "127.0.0.2"]')
-    with socket.create_server(("127.0.0.2", port)) as second:
-        server = relay(f"both.test:{port}", "--connect-timeout", "1", prefix=names)
-        with connect(server) as client:
-            second.settimeout(20)
-            second.accept()[0].close()
-            assert read_all(client) == b""
-    assert "cannot connect" not in server.log.read_text()
-
-
-def test_name_is_asked_for_once_whoever_waits(
-    relay: Relay, target: Target, tmp_path: Path
-) -> None:
-    """However slow a name server is, clients don't queue up for it."""
-    port = target(echo).rpartition(":")[2]
-    asked, answer = tmp_path / "asked", tmp_path / "answer"
-    code = f"""
-with open({str(asked)!r}, "a") as file:
-    file.write(host)
-while not os.path.exists({str(answer)!r}):
-    time.sleep(0.01)
-return ["127.0.0.1"]"""
-    names = resolver(tmp_path, code)
-    server = relay(f"slow.test:{port}", "--workers", "1", prefix=names)
-    with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(connect(server)) for _ in range(20)]
-        wait_until(asked.exists, "the first question")
-        pass_time(0.3)
-        answer.touch()
-        for client in clients:
-            client.sendall(b"x")
-            assert client.recv(1) == b"x"
-    assert asked.read_text() == "slow.test"
-
-
-def test_unknown_name_is_told_for_each_connection(relay: Relay) -> None:
-    """The relay runs, since the name may be known later."""
-    server = relay("no.such.invalid:80")
-    with connect(server) as client:
-        assert read_all(client) == b""
-    line = "cannot connect to no.such.invalid:80"
-    wait_until(lambda: line in server.log.read_text(), "a line in the log")
 
 
 # Other kinds of sockets.
@@ -635,7 +522,7 @@ def test_grace_has_an_end(relay: Relay, target: Target) -> None:
 
 
 @pytest.mark.parametrize("option", ["--idle-timeout", "--grace"])
-@pytest.mark.parametrize("way", [(), ("--no-splice",)], ids=["spliced", "copied"])
+@WAYS
 def test_what_is_cut_short_has_not_ended(
     relay: Relay, target: Target, option: str, way: tuple[str, ...]
 ) -> None:
