@@ -47,7 +47,7 @@ class RelayConfig(Common):
         "As the arguments. May be given more than once, and beside them.",
     )
     pipe_size: int = option(
-        256,
+        1024,
         whole_number(4, 2**20),
         "How to forward",
         "KIB",

@@ -153,8 +153,8 @@ class Relayed:
         self._fail(failure.strerror or str(failure))
 
     def _connect(self, place: Place) -> None:
-        upstream = socket.SocketType(place.family, socket.SOCK_STREAM)
-        upstream.setblocking(False)
+        kind = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
+        upstream = socket.SocketType(place.family, kind)
         if place.family != socket.AF_UNIX:
             upstream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
@@ -165,7 +165,8 @@ class Relayed:
                 self._service.loop.call_later(_AGAIN_S, self._connect_again, place)
                 return
             self._upstream = upstream
-            self._service.loop.add_writer(upstream.fileno(), self._connected)
+            if not self._begin_if_connected(upstream):
+                self._service.loop.add_writer(upstream.fileno(), self._connected)
         except OSError:
             upstream.close()
             raise
@@ -182,13 +183,26 @@ class Relayed:
         upstream = self._upstream
         assert upstream is not None, "nobody else ends the attempt"
         error = upstream.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if not error and _is_connected_to_itself(upstream):
-            error = errno.ECONNREFUSED
         if error:
             self._leave_place(error)
             return
         self._service.loop.remove_writer(upstream.fileno())
-        self._begin(upstream)
+        if not self._begin_if_connected(upstream):
+            self._leave_place(errno.ECONNREFUSED)
+
+    def _begin_if_connected(self, upstream: socket.SocketType) -> bool:
+        """Begin to forward, if somebody has accepted: on this machine, at once.
+
+        Where nobody listens on a port, the kernel may choose that very one for us,
+        and both ends are ours (RFC 9293 section 3.5, simultaneous open).
+        """
+        try:
+            is_connected = bool(upstream.getpeername() != upstream.getsockname())
+        except OSError:
+            return False
+        if is_connected:
+            self._begin(upstream)
+        return is_connected
 
     def _leave_place(self, error: int) -> None:
         """Try the next place, since connecting to this one came to *error*."""
@@ -291,15 +305,3 @@ class _Watched:
                 loop.add_writer(self.flow.sink.fileno(), self._advance, self)
             else:
                 loop.remove_writer(self.flow.sink.fileno())
-
-
-def _is_connected_to_itself(upstream: socket.SocketType) -> bool:
-    """Tell whether nobody else is there.
-
-    Where nobody listens on a port, the kernel may choose that very one for us, and
-    both ends are ours (RFC 9293 section 3.5, simultaneous open).
-    """
-    try:
-        return bool(upstream.getsockname() == upstream.getpeername())
-    except OSError:
-        return False  # it was reset meanwhile, as the first turn will find

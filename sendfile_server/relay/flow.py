@@ -12,7 +12,7 @@ from enum import Enum, auto
 from sendfile_server.transport.pipes import Pipe, Pipes, SpliceRefusedError
 
 # Memory for copying, of the loop: between two turns nothing stays in it.
-_scratch = memoryview(bytearray(128 * 1024))
+_scratch = memoryview(bytearray(1024 * 1024))
 # So much is copied at once, and so much at most is held for a stalled sink; where
 # nothing is ever spliced, all of the scratch.
 _little = _scratch[: 16 * 1024]
@@ -31,7 +31,7 @@ class Wait(Enum):
     SINK = auto()
     """There was no room for what is held."""
     TURN = auto()
-    """The quantum is used up, and nothing is held."""
+    """Others are to have theirs, and nothing is held."""
     NOTHING = auto()
     """The source has ended, and the sink has been told."""
 
@@ -194,9 +194,11 @@ class Flow:
         self.moved += sent
         self._counts.spliced += sent
         self.has_spliced = True
-        if not pipe.held:
-            self.close()
-        return None
+        if pipe.held:
+            return None
+        self.close()
+        # Meanwhile more comes than there would be now: fewer and larger calls.
+        return WAIT_TURN
 
     def _pass_on_end(self) -> Wait:
         self.sink.shutdown(socket.SHUT_WR)
