@@ -10,7 +10,7 @@ The stages share the words of `semantics` and the tree of `errors`, and never
 import one another; only `server` sees them all. `relay` is the second program: it
 forwards TCP by splice(2). Both run in `hosting`: workers, listeners, a supervisor.
 `options` says what an option is, `config` states every one once; `cli` has the
-commands.
+commands, but for `probe`, which asks a server how it is and knows nothing of it.
 """
 
 __version__ = "0.1.0"

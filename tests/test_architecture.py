@@ -31,6 +31,7 @@ MAY_IMPORT = {
     },
     "relay": {"config", "errors", "hosting", "monitoring", "options", "transport"},
     "cli": {"", "config", "errors", "options", "relay", "server"},
+    "probe": {"", "options"},
     "__main__": {"cli"},
     "": set(),
 }
@@ -41,10 +42,12 @@ MAY_TOUCH = {
     "uvloop": {"hosting/worker.py"},
     "click": {"cli.py"},
     "prometheus_client": {"monitoring/exposition.py"},
-    "socket": {"transport/", "hosting/", "monitoring/", "server/", "relay/"},
+    "socket": {
+        *("transport/", "hosting/", "monitoring/", "server/", "relay/", "probe.py"),
+    },
     "os": {"resource/", "transport/", "hosting/", "server/", "relay/"},
     "ctypes": {"resource/", "transport/lending.py"},
-    "threading": {"hosting/", "server/"},
+    "threading": {"hosting/", "server/", "probe.py"},
     "asyncio": {"hosting/", "monitoring/", "server/", "relay/"},
     "signal": {"hosting/"},
 }

@@ -237,6 +237,16 @@ def test_option_comes_from_anywhere(site: Path, tmp_path: Path, name: str) -> No
     assert run(*check, "--config", str(file)).returncode == 0
 
 
+def test_directory_comes_from_anywhere(site: Path) -> None:
+    """What is given by its place is a variable too, and the place wins."""
+    variable = {"SENDFILE_SERVE_DIRECTORY": str(site)}
+    missing = {"SENDFILE_SERVE_DIRECTORY": "/no"}
+
+    assert run("--check", environment=variable).returncode == 0
+    assert run("--check", str(site), environment=missing).returncode == 0
+    assert_refused(run("--check", environment=missing), "cannot serve /no")
+
+
 @pytest.mark.parametrize(
     ("line", "variable", "winner"),
     [
