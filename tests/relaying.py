@@ -1,13 +1,17 @@
 """A relay of our own as a process, and what is at both ends of it."""
 
+import hashlib
 import socket
 import struct
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from running import Server
+from running import Server, wait_until
+
+MIB = 1024 * 1024
 
 COMMAND = "from sendfile_server.cli import relay_main; relay_main()"
 """What ``splice-relay`` runs, for an interpreter that has not installed it."""
@@ -117,3 +121,48 @@ def descriptors(server: Server, kind: str = "") -> int:
             with suppress(FileNotFoundError):  # closed meanwhile
                 count += str(file.readlink()).startswith(kind)
     return count
+
+
+def send_much(sock: socket.socket, size: int, seed: bytes) -> bytes:
+    """Send *size* bytes that no shift of themselves equals; return their hash."""
+    digest = hashlib.blake2b()
+    block = hashlib.shake_128(seed).digest(MIB)
+    for number in range(size // MIB):
+        piece = number.to_bytes(8, "big") + block[8:]
+        digest.update(piece)
+        sock.sendall(piece)
+    sock.shutdown(socket.SHUT_WR)
+    return digest.digest()
+
+
+def hash_all(sock: socket.socket) -> bytes:
+    """Return the hash of all that comes up to the end."""
+    digest = hashlib.blake2b()
+    buffer = memoryview(bytearray(MIB))
+    while count := sock.recv_into(buffer):
+        digest.update(buffer[:count])
+    return digest.digest()
+
+
+def exchange(server: Server, handle_results: list[bytes], size: int) -> None:
+    """Send *size* bytes both ways at once, and compare what arrived with what left."""
+    with connect(server) as client, ThreadPoolExecutor() as threads:
+        received = threads.submit(hash_all, client)
+        sent = send_much(client, size, b"there")
+        back = received.result(120)
+    wait_until(lambda: len(handle_results) == 2, "the target's hashes")
+    target_sent, target_received = handle_results
+    assert sent == target_received
+    assert back == target_sent
+
+
+def both_ways(results: list[bytes], size: int) -> Handler:
+    """Make a target that sends *size* bytes while it hashes what comes."""
+
+    def handle(client: socket.socket) -> None:
+        with ThreadPoolExecutor() as threads:
+            received = threads.submit(hash_all, client)
+            sent = send_much(client, size, b"back")
+            results.extend((sent, received.result(120)))
+
+    return handle

@@ -17,69 +17,27 @@ from queue import SimpleQueue
 import pytest
 
 from relaying import (
-    Handler,
+    MIB,
     Relay,
     Target,
+    both_ways,
     connect,
     connect_unix,
     descriptors,
     echo,
+    exchange,
     fate,
+    hash_all,
     read_all,
     reset,
+    send_much,
 )
 from running import Server, cpu_seconds, cpu_ticks, pass_time, wait_until
 from sendfile_server.transport.room import unacknowledged
 from tools import give_up, need
 from wire import fill
 
-MIB = 1024 * 1024
 WAYS = pytest.mark.parametrize("way", [(), ("--no-splice",)], ids=["spliced", "copied"])
-
-
-def send_much(sock: socket.socket, size: int, seed: bytes) -> bytes:
-    """Send *size* bytes that no shift of themselves equals; return their hash."""
-    digest = hashlib.blake2b()
-    block = hashlib.shake_128(seed).digest(MIB)
-    for number in range(size // MIB):
-        piece = number.to_bytes(8, "big") + block[8:]
-        digest.update(piece)
-        sock.sendall(piece)
-    sock.shutdown(socket.SHUT_WR)
-    return digest.digest()
-
-
-def hash_all(sock: socket.socket) -> bytes:
-    """Return the hash of all that comes up to the end."""
-    digest = hashlib.blake2b()
-    buffer = memoryview(bytearray(MIB))
-    while count := sock.recv_into(buffer):
-        digest.update(buffer[:count])
-    return digest.digest()
-
-
-def exchange(server: Server, handle_results: list[bytes], size: int) -> None:
-    """Send *size* bytes both ways at once, and compare what arrived with what left."""
-    with connect(server) as client, ThreadPoolExecutor() as threads:
-        received = threads.submit(hash_all, client)
-        sent = send_much(client, size, b"there")
-        back = received.result(120)
-    wait_until(lambda: len(handle_results) == 2, "the target's hashes")
-    target_sent, target_received = handle_results
-    assert sent == target_received
-    assert back == target_sent
-
-
-def both_ways(results: list[bytes], size: int) -> Handler:
-    """Make a target that sends *size* bytes while it hashes what comes."""
-
-    def handle(client: socket.socket) -> None:
-        with ThreadPoolExecutor() as threads:
-            received = threads.submit(hash_all, client)
-            sent = send_much(client, size, b"back")
-            results.extend((sent, received.result(120)))
-
-    return handle
 
 
 def read_exactly(sock: socket.socket, size: int) -> bytes:
