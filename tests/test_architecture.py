@@ -46,7 +46,7 @@ MAY_TOUCH = {
         *("transport/", "hosting/", "monitoring/", "server/", "relay/", "probe.py"),
     },
     "os": {"resource/", "transport/", "hosting/", "server/", "relay/"},
-    "ctypes": {"resource/", "transport/lending.py"},
+    "ctypes": {"resource/", "transport/lending.py", "transport/pipes.py"},
     "threading": {"hosting/", "server/", "probe.py"},
     "asyncio": {"hosting/", "monitoring/", "server/", "relay/"},
     "signal": {"hosting/"},

@@ -1,10 +1,13 @@
 """Pipes that carry bytes from one socket to another without copying (splice(2)).
 
+What one holds, another can hold as well (tee(2)), on its way to a file.
+
 Two invariants make "would block" unambiguous, which otherwise may mean that the
 source has nothing or that the pipe is full: a pipe is filled only when it is empty,
 and emptied only when it holds something.
 """
 
+import ctypes
 import errno
 import fcntl
 import os
@@ -18,9 +21,13 @@ _REFUSED = frozenset((errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP)
 _LEAST_SIZE = 65536
 _MOST_IDLE = 16
 
+_tee = ctypes.CDLL(None, use_errno=True).tee
+_tee.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_size_t, ctypes.c_uint]
+_tee.restype = ctypes.c_ssize_t
+
 
 class SpliceRefusedError(OSError):
-    """Splice can't be used here; what the pipe holds is still in it."""
+    """Splice or tee can't be used here; what the pipe holds is still in it."""
 
 
 class Pipe:
@@ -67,6 +74,23 @@ class Pipe:
             raise _explain(error) from None
         self.held -= moved
         return moved
+
+    def tee(self, twin: "Pipe") -> bool:
+        """Let the empty *twin* hold the same, and tell whether it could hold all.
+
+        Raises SpliceRefusedError.
+        """
+        assert self.held, "there is something to hold"
+        assert not twin.held, "tee(2) begins with the first byte, whatever is there"
+        into = twin._writer  # noqa: SLF001 - of the same class
+        count = _tee(self._reader, into, self.held, os.SPLICE_F_NONBLOCK)
+        if count < 0:
+            error = ctypes.get_errno()
+            if error in _REFUSED:
+                raise SpliceRefusedError(error, os.strerror(error))
+            return False
+        twin.held = count
+        return bool(count == self.held)
 
     def take(self) -> bytes:
         """Return all that is held, and hold nothing more."""

@@ -79,6 +79,32 @@ def test_what_has_no_splice_refuses(pipe: Pipe) -> None:
     assert not pipe.held
 
 
+def test_twin_holds_the_same(pipe: Pipe, pair: Pair, sink: Pair) -> None:
+    """It goes its own way, and the first goes on as before."""
+    source, peer = pair
+    peer.sendall(DATA)
+    count = pipe.fill(source.fileno())
+    twin = Pipe(SIZE)
+    assert pipe.tee(twin)
+    assert pipe.held == twin.held == count
+    assert twin.take() == DATA[:count]
+    twin.close()
+    pipe.empty(sink[0].fileno())
+    assert sink[1].recv(count, socket.MSG_WAITALL) == DATA[:count]
+
+
+def test_twin_that_is_too_small_is_told(pipe: Pipe, pair: Pair) -> None:
+    """It holds a part, and the first still holds all."""
+    source, peer = pair
+    peer.sendall(DATA)
+    count = pipe.fill(source.fileno())
+    twin = Pipe(4096)
+    assert not pipe.tee(twin)
+    assert 0 < twin.held < count
+    twin.close()
+    assert pipe.take() == DATA[:count]
+
+
 def test_pipe_that_is_given_back_is_lent_again() -> None:
     """But never with something in it."""
     pipes = Pipes(SIZE, 200)
