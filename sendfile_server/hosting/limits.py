@@ -42,17 +42,19 @@ def cgroup_cpus(membership: Path, mount: Path) -> int | None:
     return math.ceil(min(known)) if known else None
 
 
-def raise_descriptor_limit(wanted_connections: int, descriptors: int) -> int:
+def raise_descriptor_limit(
+    wanted_connections: int, descriptors: int, spare: int
+) -> int:
     """Raise the soft limit to the hard one; return how many connections fit.
 
-    At most *wanted_connections*, of one process; each takes so many *descriptors*
-    (getrlimit(2), RLIMIT_NOFILE).
+    At most *wanted_connections*, of one process; each takes so many *descriptors*,
+    and so many are to be *spare* (getrlimit(2), RLIMIT_NOFILE).
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard == resource.RLIM_INFINITY:
         return wanted_connections
-    fit = (hard - _OTHER_DESCRIPTORS) // descriptors
+    fit = (hard - _OTHER_DESCRIPTORS - spare) // descriptors
     return max(1, min(wanted_connections, fit))
 
 

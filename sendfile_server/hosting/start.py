@@ -32,6 +32,8 @@ class Hosted:
     """Called in the process of the worker. Raises OSError."""
     descriptors: int
     """How many a connection takes."""
+    spare_descriptors: int = 0
+    """How many each process needs beside, to do well."""
     columns: int = 0
     """Of the board that the workers share."""
     announcement: str
@@ -62,7 +64,7 @@ def configure_log(program: str, config: Common) -> tuple[LogFile, ...]:
 def run(config: Common, hosted: Hosted) -> int:
     """Run workers until told to stop, and return the exit code."""
     workers = min(config.workers or default_workers(), config.max_connections)
-    shares = _share_connections(config.max_connections, workers, hosted.descriptors)
+    shares = _share_connections(config.max_connections, workers, hosted)
     census = Census(workers) if workers > 1 else None
     board = Board(workers, hosted.columns)
     # Behind those of the workers stands the supervisor's.
@@ -99,13 +101,14 @@ def run(config: Common, hosted: Hosted) -> int:
                 os.unlink(path)
 
 
-def _share_connections(wanted: int, workers: int, descriptors: int) -> list[int]:
+def _share_connections(wanted: int, workers: int, hosted: Hosted) -> list[int]:
     """Return how many connections each worker may have; they add up to *wanted*.
 
     Unless the limit of descriptors, which is raised first, allows fewer.
     """
     shares = [wanted // workers + (n < wanted % workers) for n in range(workers)]
-    fit = raise_descriptor_limit(shares[0], descriptors)
+    descriptors, spare = hosted.descriptors, hosted.spare_descriptors
+    fit = raise_descriptor_limit(shares[0], descriptors, spare)
     if fit < shares[0]:
         shares = [min(fit, share) for share in shares]
         _log.warning(

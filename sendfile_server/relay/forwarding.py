@@ -27,7 +27,9 @@ from sendfile_server.transport.pipes import Pipes
 _log = logging.getLogger(__name__)
 
 DESCRIPTORS = 2
-"""Two sockets. Pipes get what descriptors are left; without one, bytes are copied."""
+"""What a connection takes."""
+PIPE_DESCRIPTORS = 128
+"""What pipes need at least to be of use; they get whatever else is left, too."""
 _LOOKING_UP = 4
 
 Door = tuple[socket.socket, Address]

@@ -11,7 +11,7 @@ from sendfile_server.hosting.worker import Worker
 from sendfile_server.monitoring.pages import check_metrics
 from sendfile_server.options import describe
 from sendfile_server.relay.config import RelayConfig
-from sendfile_server.relay.forwarding import DESCRIPTORS, make_worker
+from sendfile_server.relay.forwarding import DESCRIPTORS, PIPE_DESCRIPTORS, make_worker
 from sendfile_server.relay.progress import CLEAR_LINE, Progress
 from sendfile_server.relay.tally import SAMPLES
 from sendfile_server.relay.targets import look_up
@@ -57,6 +57,7 @@ def relay(config: RelayConfig) -> int:
         make_worker=make,
         columns=len(SAMPLES),
         descriptors=DESCRIPTORS,
+        spare_descriptors=PIPE_DESCRIPTORS,
         announcement=f"Forwarding {said}",
         logs=logs,
     )

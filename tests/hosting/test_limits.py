@@ -107,25 +107,26 @@ print(default_workers())
 
 
 @pytest.mark.parametrize(
-    ("hard", "wanted", "expected"),
+    ("hard", "spare", "wanted", "expected"),
     [
-        (264, 8192, 100),
-        (264, 50, 50),
-        (265, 8192, 100),
-        (66, 8192, 1),
-        (64, 8192, 1),
-        (40, 8192, 1),
+        (264, 0, 8192, 100),
+        (264, 0, 50, 50),
+        (265, 0, 8192, 100),
+        (264, 20, 8192, 90),
+        (66, 0, 8192, 1),
+        (64, 0, 8192, 1),
+        (40, 20, 8192, 1),
     ],
 )
 def test_connections_fit_the_descriptor_limit(
-    hard: int, wanted: int, expected: int
+    hard: int, spare: int, wanted: int, expected: int
 ) -> None:
-    """Two descriptors a connection and 64 for the rest; the soft limit is raised."""
+    """Two each, and 64 for the rest beside what is spare; the soft limit is raised."""
     code = f"""
 import resource
 from sendfile_server.hosting.limits import raise_descriptor_limit
 resource.setrlimit(resource.RLIMIT_NOFILE, ({min(hard, 30)}, {hard}))
-fit = raise_descriptor_limit({wanted}, 2)
+fit = raise_descriptor_limit({wanted}, 2, {spare})
 print(fit, *resource.getrlimit(resource.RLIMIT_NOFILE))
 """
     assert _run(code) == f"{expected} {hard} {hard}"
@@ -135,7 +136,7 @@ def test_high_limit_is_enough_for_all() -> None:
     """With descriptors to spare, what is wanted is what fits."""
     code = """
 from sendfile_server.hosting.limits import raise_descriptor_limit
-print(raise_descriptor_limit(3, 2))
+print(raise_descriptor_limit(3, 2, 0))
 """
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[1] >= 70
     assert _run(code) == "3"

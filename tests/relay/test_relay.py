@@ -144,6 +144,21 @@ def test_what_was_moved_is_told_at_the_end(
     assert "0 without a target, 0 reset" in told
 
 
+def test_low_limit_of_descriptors_leaves_some_for_pipes(
+    relay: Relay, target: Target
+) -> None:
+    """There are fewer connections then, and they are spliced."""
+    results: list[bytes] = []
+    place = target(both_ways(results, 16 * MIB))
+    limit = ("sh", "-c", 'ulimit -n 1000; exec "$@"', "sh")
+    server = relay(place, "--workers", "1", prefix=limit)
+    exchange(server, results, 16 * MIB)
+    assert server.stop() == 0
+    spliced = re.search(r"(\d+) bytes spliced", server.log.read_text())
+    assert spliced
+    assert int(spliced[1]) > 24 * MIB
+
+
 @pytest.mark.parametrize("bulk", [0, 4 * MIB], ids=["alone", "after bulk"])
 def test_byte_by_byte(relay: Relay, target: Target, bulk: int) -> None:
     """A dribble arrives as it was sent, without waiting for more."""
