@@ -24,6 +24,11 @@ class Census:
         memory = mmap.mmap(-1, workers * 4)  # MAP_SHARED, unless told otherwise
         self._counts = memoryview(memory).cast("I")
 
+    @property
+    def workers(self) -> int:
+        """How many there are."""
+        return len(self._counts)
+
     def note(self, number: int, count: int) -> None:
         """Let *count* be what worker *number* has."""
         self._counts[number] = count
@@ -46,6 +51,11 @@ class Place:
     notices: Notices
     census: Census | None
     """None if it is alone."""
+
+    @property
+    def workers(self) -> int:
+        """How many there are, with this one."""
+        return self.census.workers if self.census else 1
 
     def note(self, count: int) -> None:
         """Let *count* be how many connections it has."""

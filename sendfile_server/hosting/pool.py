@@ -31,6 +31,7 @@ class Pool:
         self._started = 0
         self.unfinished = 0
         """How many jobs run, or wait for a thread."""
+        self._progressed = 0.0
         self._jobs: queue.SimpleQueue[tuple[Job, Completion]] = queue.SimpleQueue()
 
     @property
@@ -38,8 +39,15 @@ class Pool:
         """Tell whether another response may be begun that needs this pool."""
         return self.unfinished < self._depth
 
+    @property
+    def silence(self) -> float:
+        """For how many seconds no job has finished, of those that there are."""
+        return self._loop.time() - self._progressed if self.unfinished else 0.0
+
     def submit(self, job: Job, done: Completion) -> None:
         """Run *job* in a thread, then *done* on the loop; called on the loop."""
+        if not self.unfinished:
+            self._progressed = self._loop.time()
         self.unfinished += 1
         if self._started < min(self._threads, self.unfinished):
             self._started += 1
@@ -66,4 +74,5 @@ class Pool:
 
     def _finish(self, done: Completion, result: object) -> None:
         self.unfinished -= 1
+        self._progressed = self._loop.time()
         done(result)

@@ -44,6 +44,12 @@ def test_worker_that_is_alone_is_never_ahead() -> None:
     assert not place.is_ahead()
 
 
+def test_worker_knows_how_many_there_are() -> None:
+    """With itself."""
+    assert Place(0, 1000, Board(1, 0), Notices(1), None).workers == 1
+    assert Place(2, 1000, Board(3, 0), Notices(3), Census(3)).workers == 3
+
+
 def test_counts_are_seen_by_other_processes() -> None:
     """They are in memory that parent and child share."""
     census = Census(2)

@@ -123,6 +123,29 @@ def test_jobs_of_one_thread_run_in_order(loop: asyncio.AbstractEventLoop) -> Non
     assert results == list(range(500))
 
 
+def test_silence_lasts_from_one_end_to_the_next(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    """And there is none where there is nothing to do."""
+    pool = Pool(loop, "test", 1, 2)
+    results: list[object] = []
+    hold = threading.Event()
+
+    assert pool.silence == 0
+    loop.call_later(0.1, loop.stop)
+    loop.run_forever()
+    pool.submit(lambda: None, results.append)
+    pool.submit(lambda: hold.wait(DEADLINE_S), results.append)
+    run_until(loop, results, 1)
+    began = loop.time()
+    loop.call_later(0.1, loop.stop)
+    loop.run_forever()
+    assert pool.silence >= loop.time() - began >= 0.09
+    hold.set()
+    run_until(loop, results, 2)
+    assert pool.silence == 0
+
+
 def test_closed_loop_ends_the_thread() -> None:
     """A job that ends after the loop has nobody to tell, and says nothing."""
     loop = uvloop.new_event_loop()
