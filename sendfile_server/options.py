@@ -12,6 +12,7 @@ GROUPS = (
     "Behind a proxy",
     "What to serve",
     "How to forward",
+    "What to record",
     "How much to use",
     "How long to wait",
     "What to tell",

@@ -14,6 +14,7 @@ from sendfile_server.options import (
     parse_address,
     parse_flag,
     parse_seconds,
+    parse_text,
     whole_number,
 )
 
@@ -74,6 +75,27 @@ class RelayConfig(Common):
         "VERSION",
         "Begin each connection with a PROXY header, v1 or v2, that tells the target"
         " whose it is.",
+    )
+    record: str | None = option(
+        None,
+        parse_text,
+        "What to record",
+        "DIR",
+        "All that is forwarded, in two files for each connection in DIR.",
+    )
+    record_size: int = option(
+        1024,
+        whole_number(1),
+        "What to record",
+        "MIB",
+        "What recordings may take, in MiB; the oldest are removed.",
+    )
+    record_age: float = option(
+        604800.0,
+        parse_seconds,
+        "What to record",
+        "S",
+        "For how long recordings are kept, in seconds.",
     )
     connect_timeout: float = option(
         10.0, parse_seconds, "How long to wait", "S", "For the target to accept."

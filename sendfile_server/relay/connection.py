@@ -5,7 +5,8 @@ Rules of this file:
 1. Everything runs on the loop; only names are looked up elsewhere.
 2. A socket is watched for reading by the flow that it is the source of, and for
    writing by the one that it is the sink of; never for what a flow does not wait for,
-   or the loop would be woken for ever.
+   or the loop would be woken for ever. One that waits for its recording waits for
+   neither.
 3. The end of one side's stream is passed on, and the other direction goes on. What
    breaks one side resets the other; where the loop does not watch, `resets` does.
 4. `close` is the only place that closes, and it takes both off the loop first.
@@ -17,15 +18,18 @@ import logging
 import os
 import socket
 from collections.abc import Callable
+from functools import partial
 
 from sendfile_server.hosting.guest import Closed
 from sendfile_server.options import Address, describe
 from sendfile_server.relay.flow import (
     WAIT_NOTHING,
+    WAIT_RECORDING,
     WAIT_SINK,
     WAIT_TURN,
     Flow,
 )
+from sendfile_server.relay.recording import Recording
 from sendfile_server.relay.service import RelayService
 from sendfile_server.relay.targets import Place
 from sendfile_server.transport.lingering import abort
@@ -60,6 +64,7 @@ class Relayed:
         self._upstream: socket.SocketType | None = None
         self._places: list[Place] = []
         self._flows: list[_Watched] = []
+        self._recording: Recording | None = None
         self._is_closed = False
         self.deadline = service.clock.elapsed + service.config.connect_timeout
         """When `expire` is due, by the clock's elapsed seconds."""
@@ -110,6 +115,8 @@ class Relayed:
         self._service.open.discard(self)
         for each in self._flows:
             each.close()
+        if self._recording:
+            self._recording.close()
         tally = self._service.tally
         tally.ended += 1
         if any(each.flow.has_spliced for each in self._flows):
@@ -227,6 +234,10 @@ class Relayed:
         tally = self._service.tally
         onward = Flow(self._client, upstream, means, tally.to_target, self._first)
         back = Flow(upstream, self._client, means, tally.to_client)
+        recordings = self._service.recordings
+        self._recording = recordings.begin() if recordings else None
+        if self._recording:
+            onward.track, back.track = self._recording.tracks
         self._flows = [_Watched(flow, loop, self._advance) for flow in (onward, back)]
         self._put_off()
         for each in self._flows:
@@ -284,7 +295,10 @@ class _Watched:
         if wait is WAIT_TURN and not writing:
             # uvloop lets go of a socket that was reset, even if there is more to read.
             self._watch(reading=False, writing=False)
-        self._watch(reading=not (writing or self.has_ended), writing=writing)
+        reading = not (writing or self.has_ended or wait is WAIT_RECORDING)
+        self._watch(reading=reading, writing=writing)
+        if wait is WAIT_RECORDING:
+            self.flow.call_when_recorded(partial(self._advance, self))
 
     def close(self) -> None:
         """Watch for nothing more, and let go of what is held."""

@@ -3,13 +3,19 @@
 It begins by copying, which has the lower latency; what comes in bulk is spliced,
 where a pipe can be had. Whatever has been taken from the source and does not fit
 into the sink is held, in a pipe or in memory, and nothing more is taken meanwhile.
+Whatever is recorded goes to the track too, as it is taken.
 """
 
+import logging
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from sendfile_server.relay.recording import Track
 from sendfile_server.transport.pipes import Pipe, Pipes, SpliceRefusedError
+
+_log = logging.getLogger(__name__)
 
 # Memory for copying, of the loop: between two turns nothing stays in it.
 _scratch = memoryview(bytearray(1024 * 1024))
@@ -34,9 +40,11 @@ class Wait(Enum):
     """Others are to have theirs, and nothing is held."""
     NOTHING = auto()
     """The source has ended, and the sink has been told."""
+    RECORDING = auto()
+    """What was taken before must be written first."""
 
 
-WAIT_SOURCE, WAIT_SINK, WAIT_TURN, WAIT_NOTHING = Wait
+WAIT_SOURCE, WAIT_SINK, WAIT_TURN, WAIT_NOTHING, WAIT_RECORDING = Wait
 
 
 @dataclass(slots=True)
@@ -53,6 +61,15 @@ class Means:
 
     pipes: Pipes | None
     """None once splice was refused, or if it is not to be used."""
+    can_tee: bool = True
+    """False once that was refused."""
+
+    def give_back(self, pipe: Pipe) -> None:
+        """Take back *pipe*, which was borrowed; what is still in it is nobody's."""
+        if self.pipes:
+            self.pipes.give_back(pipe)
+        else:
+            pipe.close()
 
     def give_up_splicing(self) -> None:
         """Copy from now on."""
@@ -74,6 +91,7 @@ class Flow:
         "moved",
         "sink",
         "source",
+        "track",
     )
 
     def __init__(
@@ -95,6 +113,8 @@ class Flow:
         self._pipe: Pipe | None = None  # only while something is in it
         self._held = first
         self._is_bulk = False
+        self.track: Track | None = None
+        """What is taken is recorded there."""
         self.moved = 0
         """Bytes that the sink has taken."""
         self.has_spliced = False
@@ -116,10 +136,12 @@ class Flow:
                 wait = self._splice(self._pipe)
             elif self._held:
                 wait = self._send(self._held)
+            elif self.track:
+                wait = self._take_recorded(self.track)
             elif self._is_bulk and self._means.pipes:
                 wait = self._begin_splicing(self._means.pipes)
             else:
-                wait = self._copy()
+                wait = self._copy(_little if self._means.pipes else _scratch)
             if wait:
                 if wait is WAIT_SOURCE and self.moved == begin:
                     # It was woken for nothing that splice passes: for urgent data,
@@ -131,14 +153,16 @@ class Flow:
 
     def close(self) -> None:
         """Let go of what is held."""
-        if self._pipe and self._means.pipes:
-            self._means.pipes.give_back(self._pipe)
-        elif self._pipe:
-            self._pipe.close()
+        if self._pipe:
+            self._means.give_back(self._pipe)
         self._pipe = None
 
-    def _copy(self) -> Wait | None:
-        room = _scratch if self._means.pipes is None else _little
+    def call_when_recorded(self, resume: Callable[[], None]) -> None:
+        """Call *resume* when a turn would not end with `WAIT_RECORDING` again."""
+        assert self.track, "nobody else waits for a recording"
+        self.track.call_when_written(resume)
+
+    def _copy(self, room: memoryview) -> Wait | None:
         try:
             count = self.source.recv_into(room)
         except BlockingIOError:
@@ -146,6 +170,8 @@ class Flow:
         if not count:
             return self._pass_on_end()
         self._is_bulk = count >= _BULK
+        if self.track:
+            self.track.note(room[:count])
         return self._send(room[:count])
 
     def _send(self, data: bytes | memoryview) -> Wait | None:
@@ -161,7 +187,7 @@ class Flow:
     def _begin_splicing(self, pipes: Pipes) -> Wait | None:
         pipe = pipes.borrow()
         if pipe is None:
-            return self._copy()
+            return self._copy(_little)
         try:
             count = pipe.fill(self.source.fileno())
         except SpliceRefusedError:
@@ -176,10 +202,50 @@ class Flow:
         if not count:
             pipes.give_back(pipe)
             # At urgent data, splice takes an end that came behind it for this one.
-            return self._copy()
+            return self._copy(_little)
         self._is_bulk = count >= _NO_BULK
         self._pipe = pipe
         return None
+
+    def _take_recorded(self, track: Track) -> Wait | None:
+        if track.is_over:
+            self.track = None
+            return None
+        pipes = self._means.pipes if self._means.can_tee else None
+        is_teed = pipes and self._is_bulk
+        if track.is_full or (is_teed and track.is_writing):
+            return WAIT_RECORDING
+        if pipes is None:
+            return self._copy(_scratch)
+        twin = pipes.borrow() if is_teed else None
+        if twin is None:
+            return self._copy(_little)
+        return self._begin_teeing(pipes, twin, track)
+
+    def _begin_teeing(self, pipes: Pipes, twin: Pipe, track: Track) -> Wait | None:
+        try:
+            wait = self._begin_splicing(pipes)
+        except OSError:
+            self._means.give_back(twin)
+            raise
+        if self._pipe and self._has_teed(self._pipe, twin):
+            track.add(twin, self._means.give_back)
+            return wait
+        self._means.give_back(twin)
+        if self._pipe:
+            self._held = self._pipe.take()
+            self.close()
+            track.note(self._held)
+        return wait
+
+    def _has_teed(self, pipe: Pipe, twin: Pipe) -> bool:
+        try:
+            return pipe.tee(twin)
+        except SpliceRefusedError as error:
+            # Nobody tries again, so that it is said once.
+            self._means.can_tee = False
+            _log.warning("recordings are copied: tee is refused: %s", error.strerror)
+            return False
 
     def _splice(self, pipe: Pipe) -> Wait | None:
         try:

@@ -3,6 +3,7 @@
 import logging
 import socket
 import sys
+from dataclasses import dataclass
 from functools import partial
 
 from sendfile_server.hosting.census import Place
@@ -15,10 +16,12 @@ from sendfile_server.hosting.worker import Worker
 from sendfile_server.monitoring.pages import show_pages
 from sendfile_server.monitoring.samples import Sheet
 from sendfile_server.options import Address
+from sendfile_server.relay.archive import Archive, Share
 from sendfile_server.relay.config import RelayConfig
 from sendfile_server.relay.connection import Relayed
 from sendfile_server.relay.flow import Means
 from sendfile_server.relay.progress import Progress
+from sendfile_server.relay.recording import Recordings
 from sendfile_server.relay.resets import break_reset
 from sendfile_server.relay.service import RelayService
 from sendfile_server.relay.tally import SAMPLES, Tally
@@ -26,26 +29,38 @@ from sendfile_server.transport.pipes import Pipes
 
 _log = logging.getLogger(__name__)
 
-DESCRIPTORS = 2
-"""What a connection takes."""
 PIPE_DESCRIPTORS = 128
 """What pipes need at least to be of use; they get whatever else is left, too."""
+_DESCRIPTORS = 2
+# Two files, and two that the connection before may not have closed yet.
+_RECORDED_DESCRIPTORS = 4
 _LOOKING_UP = 4
 
 Door = tuple[socket.socket, Address]
 """Where clients come in, and what they are connected to."""
 
 
-def make_worker(
-    config: RelayConfig,
-    doors: list[Door],
-    asides: list[socket.socket],
-    progress: Progress | None,
-    place: Place,
-) -> Worker:
-    """Prepare to forward what comes by *doors*, and to tell of it on *asides*."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Opened:
+    """What is there before any worker is, and is shared by them."""
+
+    doors: list[Door]
+    asides: list[socket.socket]
+    """Where it is told what was forwarded."""
+    progress: Progress | None
+    archive: int | None
+    """A descriptor of the directory to record in, if there is one."""
+
+
+def count_descriptors(config: RelayConfig) -> int:
+    """Return how many a connection takes."""
+    return _DESCRIPTORS + (_RECORDED_DESCRIPTORS if config.record else 0)
+
+
+def make_worker(config: RelayConfig, opened: Opened, place: Place) -> Worker:
+    """Prepare to forward what comes by the doors."""
     worker = Worker(place, config.grace, config.idle_timeout)
-    spare = kept_files(DESCRIPTORS * place.max_connections)
+    spare = kept_files(count_descriptors(config) * place.max_connections)
     service = RelayService(
         config=config,
         loop=worker.loop,
@@ -58,10 +73,14 @@ def make_worker(
     )
     sheet = Sheet(SAMPLES, service.tally, place.board, place.number)
     # One line is enough.
-    shown = progress if place.number == 0 else None
+    shown = opened.progress if place.number == 0 else None
+    if opened.archive is not None:
+        service.recordings = _prepare_recordings(service, opened.archive, place)
 
     def sweep() -> None:
         break_reset(service.open)
+        if service.recordings:
+            service.recordings.sweep()
         totals = sheet.totals()
         if shown:
             shown.show(totals, worker.loop.time())
@@ -69,18 +88,35 @@ def make_worker(
     def end() -> None:
         for connection in list(service.open):
             connection.cut_short()
+        if service.recordings:
+            service.recordings.close()
         sheet.publish()
         if shown:
             shown.end()
-        _tell(service.tally)
+        _tell(service)
 
     worker.on_sweep = sweep
     worker.on_end = end
-    for sock, target in doors:
+    for sock, target in opened.doors:
         worker.listen(sock, _reception(service, target))
-    if asides:
-        show_pages(worker, asides, sheet, "splice-relay")
+    if opened.asides:
+        show_pages(worker, opened.asides, sheet, "splice-relay")
     return worker
+
+
+def _prepare_recordings(
+    service: RelayService, directory: int, place: Place
+) -> Recordings:
+    config, tally = service.config, service.tally
+    room = config.record_size * 1024 * 1024 // place.workers
+    share = Share(place.number, place.workers, room, config.record_age)
+
+    def count_given_up() -> None:
+        tally.unrecorded += 1
+
+    archive = Archive(directory, share)
+    most = 2 * place.max_connections
+    return Recordings(service.loop, archive, most, count_given_up)
 
 
 def _reception(service: RelayService, target: Address) -> Reception:
@@ -114,7 +150,8 @@ def _reception(service: RelayService, target: Address) -> Reception:
     return receive
 
 
-def _tell(tally: Tally) -> None:
+def _tell(service: RelayService) -> None:
+    tally = service.tally
     flows = (tally.to_target, tally.to_client)
     _log.info(
         "%d connections: %d bytes spliced, %d copied; %d refused, %d without a target,"
@@ -126,3 +163,5 @@ def _tell(tally: Tally) -> None:
         tally.failed,
         tally.broken,
     )
+    if service.recordings:
+        _log.info("%d connections were not recorded to their end", tally.unrecorded)

@@ -11,6 +11,7 @@ from sendfile_server.hosting.pool import Pool
 from sendfile_server.options import Address
 from sendfile_server.relay.config import RelayConfig
 from sendfile_server.relay.flow import Means
+from sendfile_server.relay.recording import Recordings
 from sendfile_server.relay.resets import Breakable
 from sendfile_server.relay.tally import Tally
 from sendfile_server.relay.targets import Place, is_at_hand, look_up
@@ -33,6 +34,8 @@ class RelayService:
     tally: Tally
     pool: Pool
     """Looks up names, one at a time for each target."""
+    recordings: Recordings | None = None
+    """None if nothing is to be recorded."""
     open: set[Breakable] = field(default_factory=set)
     """The connections that there are."""
     # Until when, by the clock's elapsed seconds, and what.

@@ -1,5 +1,6 @@
 """From a `RelayConfig` to a running relay, and back to an exit code."""
 
+import os
 import socket
 import sys
 
@@ -10,8 +11,14 @@ from sendfile_server.hosting.sockets import describe_bound, listen
 from sendfile_server.hosting.worker import Worker
 from sendfile_server.monitoring.pages import check_metrics
 from sendfile_server.options import describe
+from sendfile_server.relay.archive import open_directory
 from sendfile_server.relay.config import RelayConfig
-from sendfile_server.relay.forwarding import DESCRIPTORS, PIPE_DESCRIPTORS, make_worker
+from sendfile_server.relay.forwarding import (
+    PIPE_DESCRIPTORS,
+    Opened,
+    count_descriptors,
+    make_worker,
+)
 from sendfile_server.relay.progress import CLEAR_LINE, Progress
 from sendfile_server.relay.tally import SAMPLES
 from sendfile_server.relay.targets import look_up
@@ -20,7 +27,7 @@ _INHERITED = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
 
 
 def check(config: RelayConfig) -> None:
-    """Raise ConfigError unless the targets of *config* stand for something."""
+    """Raise ConfigError unless what *config* names is there, targets and all."""
     for each in config.forwards:
         try:
             look_up(each.target)
@@ -29,6 +36,8 @@ def check(config: RelayConfig) -> None:
             raise ConfigError(f"cannot connect to {where}: {reason}") from None
     if config.metrics:
         check_metrics()
+    if config.record:
+        os.close(open_directory(config.record))
 
 
 def relay(config: RelayConfig) -> int:
@@ -38,6 +47,7 @@ def relay(config: RelayConfig) -> int:
     logs = start.configure_log(f"{before}splice-relay", config)
     if config.metrics:
         check_metrics()
+    archive = open_directory(config.record) if config.record else None
     doors = [
         (sock, each.target)
         for each in config.forwards
@@ -45,10 +55,15 @@ def relay(config: RelayConfig) -> int:
     ]
 
     asides = listen(config.metrics) if config.metrics else []
-    progress = Progress(sys.stderr) if shows_progress else None
+    opened = Opened(
+        doors=doors,
+        asides=asides,
+        progress=Progress(sys.stderr) if shows_progress else None,
+        archive=archive,
+    )
 
     def make(place: Place) -> Worker:
-        return make_worker(config, doors, asides, progress, place)
+        return make_worker(config, opened, place)
 
     said = ", ".join(f"{describe_bound(s)} to {describe(t)}" for s, t in doors)
     said += "".join(f", metrics at {describe_bound(each)}" for each in asides)
@@ -56,7 +71,7 @@ def relay(config: RelayConfig) -> int:
         sockets=[*(sock for sock, _ in doors), *asides],
         make_worker=make,
         columns=len(SAMPLES),
-        descriptors=DESCRIPTORS,
+        descriptors=count_descriptors(config),
         spare_descriptors=PIPE_DESCRIPTORS,
         announcement=f"Forwarding {said}",
         logs=logs,

@@ -25,6 +25,8 @@ class Tally:
     """Connections that one side reset."""
     timed_out: int = 0
     """Connections on which nothing moved for too long."""
+    unrecorded: int = 0
+    """Connections that were to be recorded, and were not, or not to their end."""
     to_target: Moved = field(default_factory=Moved)
     to_client: Moved = field(default_factory=Moved)
 
@@ -41,6 +43,7 @@ class Tally:
 
 _ENDED = "Connections that have ended, by whether anything of them was spliced."
 _ERRORS = "Connections that ended by an error."
+_UNRECORDED = "Connections that were not recorded, or not to their end."
 _BYTES = "Bytes that were forwarded."
 
 
@@ -53,6 +56,7 @@ SAMPLES = (
     counter("errors", _ERRORS, attrgetter("failed"), kind="no-target"),
     counter("errors", _ERRORS, attrgetter("broken"), kind="reset"),
     counter("errors", _ERRORS, attrgetter("timed_out"), kind="timeout"),
+    counter("unrecorded_connections", _UNRECORDED, attrgetter("unrecorded")),
     *(
         counter("bytes", _BYTES, attrgetter(f"{flow}.{way}"), direction=flow, way=way)
         for flow in ("to_target", "to_client")

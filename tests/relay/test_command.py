@@ -51,6 +51,12 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         ),
         pytest.param((*HERE, "--send-proxy", "v3"), "v1 or v2", id="no version"),
         pytest.param((*HERE, "--pipe", "x"), "--pipe-size", id="unknown option"),
+        pytest.param((*HERE, "--record-size", "0"), "1 or more", id="no room"),
+        pytest.param((*HERE, "--record-age", "0"), "above 0", id="no age"),
+        pytest.param((*HERE, "--record", "/no/such"), "No such", id="no directory"),
+        pytest.param(
+            ("--check", *HERE, "--record", "/dev/null"), "Not a dir", id="a device"
+        ),
         pytest.param(("192.0.2.1:0", HERE[1]), "no such address", id="not ours"),
         pytest.param(
             ("--check", HERE[0], "no.such.invalid:1"), "no.such.invalid", id="no such"
@@ -72,6 +78,23 @@ def test_check_opens_no_port() -> None:
     done = run("--check", "127.0.0.1:1", HERE[1])
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr == "splice-relay: the configuration is valid\n"
+
+
+def test_directory_to_record_in_must_be_writable() -> None:
+    """To the user who runs the relay."""
+    code = """
+import os
+from sendfile_server.options import UnixAddress
+from sendfile_server.relay.config import Forward, RelayConfig
+from sendfile_server.relay.start import check
+if os.geteuid() == 0:
+    os.setresuid(65534, 65534, 65534)
+forward = Forward(UnixAddress("a"), UnixAddress("b"))
+check(RelayConfig(forward=(forward,), record="/"))
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "ConfigError: cannot record in /: it is not writable" in done.stderr
 
 
 def test_help_lists_everything() -> None:

@@ -124,6 +124,25 @@ def test_refused_connections_are_told(relay: Relay, target: Target) -> None:
     assert counts(server)["open_connections",] == 0
 
 
+def test_recordings_that_were_given_up_are_counted(
+    relay: Relay, target: Target, tmp_path: Path
+) -> None:
+    """Here for want of room."""
+
+    def listen(client: socket.socket) -> None:
+        read_all(client)
+
+    options = ("--record", str(tmp_path), "--record-size", "1", "--workers", "1")
+    server = relay(target(listen), *METRICS, *options)
+    for data in (b"little", bytes(3_000_000)):
+        with connect(server) as client:
+            client.sendall(data)
+            client.shutdown(socket.SHUT_WR)
+            assert read_all(client) == b""
+    name = "unrecorded_connections_total"
+    wait_until(lambda: counts(server)[name,] == 1, "the second to be counted")
+
+
 def test_counters_survive_a_worker(relay: Relay, target: Target) -> None:
     """What a worker had counted when it was killed stays counted."""
     server = relay(target(echo), *METRICS, "--workers", "2")
