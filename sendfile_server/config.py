@@ -24,11 +24,20 @@ from sendfile_server.options import (
     whole_number,
 )
 from sendfile_server.semantics.media_types import is_media_type
+from sendfile_server.semantics.targets import is_base_path
 
 
 def _parse_host(value: str) -> str:
     if not HOST.fullmatch(value):
         raise ValueError("expected an address or a name")
+    return value
+
+
+def _parse_base_path(value: str) -> str:
+    if not is_base_path(value):
+        raise ValueError(
+            "expected a path like /static/, without dot segments or escapes"
+        )
     return value
 
 
@@ -131,6 +140,13 @@ class Config(Common):
         "ADDR",
         "HOST:PORT, [IPV6]:PORT or unix:PATH, instead of --host and --port. May be"
         " given more than once.",
+    )
+    base_path: str = option(
+        "/",
+        _parse_base_path,
+        "What to serve",
+        "PATH",
+        "The path of URLs below which DIR is, like /static/; all else is 404.",
     )
     index: str = option(
         "index.html",

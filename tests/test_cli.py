@@ -21,6 +21,7 @@ VALUES = {
     "host": "127.0.0.2",
     "port": "0",
     "listen": "127.0.0.1:0",
+    "base_path": "/static/",
     "index": "home.html",
     "mime_type": "log=text/plain",
     "freshness": "0",

@@ -37,14 +37,14 @@ def describe_bound(listener: socket.socket) -> str:
     return describe(TcpAddress(*listener.getsockname()[:2]))
 
 
-def url_of(listener: socket.socket) -> str:
-    """Return what to open in a browser to reach *listener*."""
+def url_of(listener: socket.socket, path: str = "/") -> str:
+    """Return what to open in a browser to reach *path* by *listener*."""
     if listener.family == socket.AF_UNIX:
         return describe_bound(listener)
     host, port = listener.getsockname()[:2]
     if host in ("0.0.0.0", "::"):  # noqa: S104 - shown, not bound
-        return f"http://localhost:{port}/ (on every interface)"
-    return f"http://{describe_bound(listener)}/"
+        return f"http://localhost:{port}{path} (on every interface)"
+    return f"http://{describe_bound(listener)}{path}"
 
 
 def _listen_tcp(address: TcpAddress, inherited: Inherited) -> list[socket.socket]:

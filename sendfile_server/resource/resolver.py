@@ -21,6 +21,7 @@ from sendfile_server.semantics.representations import (
     Representation,
 )
 from sendfile_server.semantics.targets import (
+    Base,
     Target,
     format_directory_path,
     parse_target,
@@ -69,10 +70,12 @@ class Resolver:
         root: Root,
         index: bytes,
         media_types: Mapping[bytes, bytes],
+        base: Base = (),
     ) -> None:
         self._root = root
         self._index = index
         self._media_types = media_types
+        self._base = base
 
     def try_resolve(self, raw_target: bytes, now: int) -> Found | None:
         """Do as `resolve`, or return None if that might wait for a disk."""
@@ -113,16 +116,15 @@ class Resolver:
     def _resolve(
         self, raw_target: bytes, now: int, open_: Callable[[bytes], int]
     ) -> Found:
-        target = parse_target(raw_target)
+        target = parse_target(raw_target, self._base)
         if not isinstance(target, Target):
             return Found(Refusal(target))
         if target.is_hidden:
             return Found(Refusal(404))
         self._root.renew(now)
+        path = target.path
         if target.names_directory:
-            name, path = self._index, b"/".join((*target.segments, self._index))
-        else:
-            name, path = target.segments[-1], target.path
+            path = b"/".join((*target.segments, self._index))
         try:
             descriptor = Descriptor(open_(path))
             state = os.fstat(descriptor.number)
@@ -140,6 +142,7 @@ class Resolver:
             return Found(Redirect(location), evidence)
         if not stat.S_ISREG(state.st_mode):
             return Found(Refusal(404))
+        name = path.rpartition(b"/")[2]
         media_type = media_type_of(name, self._media_types)
         representation = Representation(state.st_size, state.st_mtime_ns, media_type)
         is_remote = self._root.is_remote

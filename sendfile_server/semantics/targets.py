@@ -8,9 +8,14 @@ from sendfile_server.semantics.authorities import is_authority
 _ABSOLUTE_FORM = re.compile(rb"(?i:https?)://([^/?]*)")
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})?")
 # pchar of RFC 3986 section 3.3 without its escapes.
-_UNSAFE_IN_SEGMENT = re.compile(rb"[^A-Za-z0-9._~!$&'()*+,;=:@-]")
+_SAFE = "A-Za-z0-9._~!$&'()*+,;=:@-"
+_UNSAFE_IN_SEGMENT = re.compile(f"[^{_SAFE}]".encode())
+_BASE_PATH = re.compile(rf"/(?:(?!\.\.?/)[{_SAFE}]+/)*")
 # The one dot directory that is meant to be public (RFC 8615).
 _WELL_KNOWN = b".well-known"
+
+Base = tuple[bytes, ...]
+"""The segments of the path that stands for the root; none if that is ``/``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,8 @@ class Target:
     """Whether the path ended in a slash."""
     query: bytes
     """What follows the path, raw, with its question mark; may be empty."""
+    base: Base = ()
+    """The segments that came before *segments*."""
 
     @property
     def is_hidden(self) -> bool:
@@ -36,15 +43,29 @@ class Target:
     @property
     def path(self) -> bytes:
         """The path relative to the root, without slashes at its ends."""
-        return b"/".join(self.segments)
+        return b"/".join(self.segments) or b"."
 
 
-def parse_target(raw: bytes) -> Target | int:
-    """Return what *raw*, in origin-form or absolute-form, points to.
+def is_base_path(value: str) -> bool:
+    """Tell whether a root can be served at *value*.
+
+    It begins and ends with a slash, and has one form only: no dot segment, nothing
+    empty, nothing to escape.
+    """
+    return _BASE_PATH.fullmatch(value) is not None
+
+
+def split_base_path(value: str) -> Base:
+    """Return the segments of *value*, which is a base path."""
+    return tuple(value.encode().split(b"/")[1:-1])
+
+
+def parse_target(raw: bytes, base: Base = ()) -> Target | int:
+    """Return what *raw*, in origin-form or absolute-form, points to below *base*.
 
     Otherwise the status of the refusal: 400 if *raw* is no such target, 404 if
     it names what can't exist here (an encoded slash, a backslash, a path that
-    climbs above the root).
+    climbs above the top, or is not below *base* once its dots are resolved).
     """
     absolute = _ABSOLUTE_FORM.match(raw)
     if absolute:
@@ -70,8 +91,10 @@ def parse_target(raw: bytes) -> Target | int:
             segments.pop()
         elif segment not in (b"", b"."):
             segments.append(segment)
-    last = _decode(encoded[-1])
-    return Target(tuple(segments), last in (b"", b".", b".."), mark + query)
+    if tuple(segments[: len(base)]) != base:
+        return 404
+    below, last = tuple(segments[len(base) :]), _decode(encoded[-1])
+    return Target(below, last in (b"", b".", b".."), mark + query, base)
 
 
 def format_directory_path(target: Target) -> bytes:
@@ -80,7 +103,8 @@ def format_directory_path(target: Target) -> bytes:
     It has no scheme, no host and no empty segment, so that it can never lead
     away from this server.
     """
-    return b"/" + b"".join(_encode(name) + b"/" for name in target.segments)
+    names = (*target.base, *target.segments)
+    return b"/" + b"".join(_encode(name) + b"/" for name in names)
 
 
 def _decode(segment: bytes) -> bytes | None:

@@ -21,6 +21,7 @@ from sendfile_server.resource.residency import Residency
 from sendfile_server.resource.resolver import Resolver
 from sendfile_server.resource.root import Root
 from sendfile_server.semantics.media_types import build_table
+from sendfile_server.semantics.targets import split_base_path
 from sendfile_server.server.access_log import AccessLog
 from sendfile_server.server.clients import UNIX_PEER, client_finder
 from sendfile_server.server.connection import Connection
@@ -60,6 +61,7 @@ def make_worker(
         Root(config.directory, config.freshness),
         os.fsencode(config.index),
         build_table(dict(config.mime_type)),
+        split_base_path(config.base_path),
     )
     kept = kept_files(DESCRIPTORS * place.max_connections) if capacity else 0
     log = None

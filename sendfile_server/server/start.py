@@ -64,18 +64,18 @@ def serve(config: Config) -> int:
         columns=len(SAMPLES),
         make_worker=make,
         descriptors=DESCRIPTORS,
-        announcement=_describe(config.directory, sockets, asides),
+        announcement=_describe(config, sockets, asides),
         logs=logs,
     )
     return start.run(config, hosted)
 
 
 def _describe(
-    directory: str, sockets: list[socket.socket], asides: list[socket.socket]
+    config: Config, sockets: list[socket.socket], asides: list[socket.socket]
 ) -> str:
-    urls = ", ".join(map(url_of, sockets))
+    urls = ", ".join(url_of(each, config.base_path) for each in sockets)
     metrics = "".join(f", metrics at {describe_bound(each)}" for each in asides)
-    return f"Serving {os.path.abspath(directory)} at {urls}{metrics}"
+    return f"Serving {os.path.abspath(config.directory)} at {urls}{metrics}"
 
 
 def _stdout() -> int:

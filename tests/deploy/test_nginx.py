@@ -193,6 +193,19 @@ def test_host_is_passed_on(serve: Serve, nginx: Nginx, site: Path) -> None:
     assert answer.fields["location"] in ("/dir/", "http://www.example.com/dir/")
 
 
+def test_site_stays_below_its_path(serve: Serve, nginx: Nginx, site: Path) -> None:
+    """Redirects do not lead out of it, and nothing else is passed on."""
+    server = serve(site, "--base-path", "/static/")
+    nginx("base-path.conf", **place_of(server))
+
+    assert ask("/static/hello.txt").body == b"hello\n"
+    assert ask("/static/dir/").body == b"DIR\n"
+    answer = ask("/static/dir?q")
+    assert (answer.status, answer.fields["location"]) == (308, "/static/dir/?q")
+    assert ask("/hello.txt").status == 404
+    assert ask("/static/../hello.txt").status == 404
+
+
 def test_somebody_else_decides(serve: Serve, nginx: Nginx, site: Path) -> None:
     """With auth_request, who may not see a file does not."""
 

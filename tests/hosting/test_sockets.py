@@ -32,6 +32,7 @@ def test_kernel_chooses_a_free_port(sockets: ExitStack) -> None:
     assert host == "127.0.0.1"
     assert port > 0
     assert url_of(listener) == f"http://127.0.0.1:{port}/"
+    assert url_of(listener, "/a/") == f"http://127.0.0.1:{port}/a/"
     assert not listener.getblocking()
 
 
@@ -123,6 +124,7 @@ def test_every_interface_is_shown_as_a_place_to_open(sockets: ExitStack) -> None
     (listener,) = _listen(sockets, address)
     port = listener.getsockname()[1]
     assert url_of(listener) == f"http://localhost:{port}/ (on every interface)"
+    assert url_of(listener, "/a/") == f"http://localhost:{port}/a/ (on every interface)"
 
 
 def test_name_stands_for_all_its_addresses(sockets: ExitStack) -> None:

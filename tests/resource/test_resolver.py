@@ -177,6 +177,49 @@ def test_target_is_refused(resolver: Resolver, target: bytes) -> None:
     assert resolver.resolve(target, 0).outcome == Refusal(REFUSED[target])
 
 
+def test_base_path_comes_before_all_targets(tree: Path, opener: Opener) -> None:
+    """Below it everything is as it would be at the top, and nothing is beside it."""
+    root = Root(str(tree), 1, opener)
+    resolver = Resolver(root, b"index.html", {}, (b"dir", b"t"))
+
+    def resolve(target: bytes) -> Outcome:
+        return resolver.resolve(target, 0).outcome
+
+    for target, content in FOUND.items():
+        if target.startswith(b"/"):
+            assert _content(resolve(b"/dir/t" + target)) == content
+            assert resolve(target) == Refusal(404)
+    for target, location in REDIRECTED.items():
+        assert resolve(b"/dir/t" + target) == Redirect(b"/dir/t" + location)
+        assert resolve(target) == Refusal(404)
+    for target, status in REFUSED.items():
+        if target.startswith(b"/"):
+            assert resolve(b"/dir/t" + target) == Refusal(status)
+
+
+@pytest.mark.parametrize(
+    ("target", "location"),
+    [
+        (b"/s/t", b"/s/t/"),
+        (b"/s/t?a=b/../c", b"/s/t/?a=b/../c"),
+        (b"//s/./%74", b"/s/t/"),
+        (b"http://x/s/t", b"/s/t/"),
+    ],
+)
+def test_base_path_without_its_slash_is_redirected(
+    tree: Path, opener: Opener, target: bytes, location: bytes
+) -> None:
+    """To the root with its slash; which may be remembered as any other directory."""
+    resolver = Resolver(Root(str(tree), 1, opener), b"index.html", {}, (b"s", b"t"))
+    now = int(time.time()) + 10
+
+    found = resolver.resolve(target, now)
+
+    assert found.outcome == Redirect(location)
+    assert found.evidence
+    assert resolver.still_holds(found.evidence, now, now)
+
+
 def test_device_is_refused(opener: Opener) -> None:
     """A device is opened by nobody, however harmless."""
     assert _resolver(Path("/dev"), opener).resolve(b"/null", 0).outcome == Refusal(404)

@@ -1,5 +1,6 @@
 """Request targets to paths below the root (RFC 9112 section 3.2, RFC 3986)."""
 
+from dataclasses import replace
 from urllib.parse import unquote_to_bytes
 
 import pytest
@@ -7,14 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sendfile_server.semantics.targets import (
+    Base,
     Target,
     format_directory_path,
+    is_base_path,
     parse_target,
+    split_base_path,
 )
 
 
-def parse(raw: bytes) -> Target:
-    target = parse_target(raw)
+def parse(raw: bytes, base: Base = ()) -> Target:
+    target = parse_target(raw, base)
     assert isinstance(target, Target), f"{raw!r} was refused with {target}"
     return target
 
@@ -22,7 +26,7 @@ def parse(raw: bytes) -> Target:
 @pytest.mark.parametrize(
     ("raw", "path", "names_directory", "query"),
     [
-        pytest.param(b"/", b"", True, b"", id="the root"),
+        pytest.param(b"/", b".", True, b"", id="the root"),
         pytest.param(b"/a", b"a", False, b"", id="a file"),
         pytest.param(b"/a/b.txt", b"a/b.txt", False, b"", id="a file in a directory"),
         pytest.param(b"/a/", b"a", True, b"", id="a directory"),
@@ -32,7 +36,7 @@ def parse(raw: bytes) -> Target:
         pytest.param(b"/./a/./b/.", b"a/b", True, b"", id="single dots"),
         pytest.param(b"/a/../b", b"b", False, b"", id="up and down again"),
         pytest.param(b"/a/b/..", b"a", True, b"", id="up at the end"),
-        pytest.param(b"/a/..", b"", True, b"", id="up to the root"),
+        pytest.param(b"/a/..", b".", True, b"", id="up to the root"),
         pytest.param(b"/a/%2e%2E/b", b"b", False, b"", id="encoded dots go up too"),
         pytest.param(b"/a/%2e/b/.%2e", b"a", True, b"", id="dots half encoded"),
         pytest.param(b"/...", b"...", False, b"", id="three dots are a name"),
@@ -52,11 +56,11 @@ def parse(raw: bytes) -> Target:
         pytest.param(b"/a?", b"a", False, b"?", id="an empty query"),
         pytest.param(b"/a?b=c", b"a", False, b"?b=c", id="a query"),
         pytest.param(b"/a?b?c/../d", b"a", False, b"?b?c/../d", id="a query with dots"),
-        pytest.param(b"/?%zz%00", b"", True, b"?%zz%00", id="a query stays raw"),
-        pytest.param(b"http://x", b"", True, b"", id="absolute-form without path"),
+        pytest.param(b"/?%zz%00", b".", True, b"?%zz%00", id="a query stays raw"),
+        pytest.param(b"http://x", b".", True, b"", id="absolute-form without path"),
         pytest.param(b"http://x/a/", b"a", True, b"", id="absolute-form"),
         pytest.param(b"HTTPS://x:1/a?b", b"a", False, b"?b", id="https in capitals"),
-        pytest.param(b"http://x?b", b"", True, b"?b", id="absolute-form with a query"),
+        pytest.param(b"http://x?b", b".", True, b"?b", id="absolute-form with a query"),
         pytest.param(b"http://[::1]/a", b"a", False, b"", id="absolute-form by IPv6"),
         pytest.param(b"http://x//evil", b"evil", False, b"", id="slashes after a host"),
     ],
@@ -125,6 +129,98 @@ def test_refuses(raw: bytes, status: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "base"),
+    [
+        pytest.param("/", (), id="the top"),
+        pytest.param("/static/", (b"static",), id="one segment"),
+        pytest.param("/a/b.c/", (b"a", b"b.c"), id="two segments"),
+        pytest.param("/.well-known/", (b".well-known",), id="a dot before a name"),
+        pytest.param("/.../", (b"...",), id="three dots are a name"),
+        pytest.param(
+            "/a;b=c,d@e:f!$&'()*+~_-/", (b"a;b=c,d@e:f!$&'()*+~_-",), id="all"
+        ),
+    ],
+)
+def test_base_path(value: str, base: Base) -> None:
+    """A path with a slash at either end is a base, and is that of its own root."""
+    assert is_base_path(value)
+    assert split_base_path(value) == base
+    assert parse(value.encode(), base) == Target((), True, b"", base)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param("", id="nothing"),
+        pytest.param("static/", id="no slash before"),
+        pytest.param("/static", id="no slash after"),
+        pytest.param("//", id="an empty segment"),
+        pytest.param("/a//b/", id="an empty segment inside"),
+        pytest.param("/./", id="a dot"),
+        pytest.param("/../", id="two dots"),
+        pytest.param("/a/../b/", id="two dots inside"),
+        pytest.param("/%61/", id="an escape"),
+        pytest.param("/a b/", id="a space"),
+        pytest.param("/a/?b", id="a query"),
+        pytest.param("/a?/", id="a query before the end"),
+        pytest.param("/a#/", id="a fragment"),
+        pytest.param("/a\\b/", id="a backslash"),
+        pytest.param("/\xe9/", id="no ASCII"),
+        pytest.param("/a/\n", id="a line end"),
+        pytest.param("http://x/a/", id="a URL"),
+    ],
+)
+def test_no_base_path(value: str) -> None:
+    """What could be written in two ways is no base."""
+    assert not is_base_path(value)
+
+
+@pytest.mark.parametrize(
+    ("raw", "path", "names_directory", "query"),
+    [
+        pytest.param(b"/s/t/", b".", True, b"", id="the root"),
+        pytest.param(b"/s/t", b".", False, b"", id="the root without its slash"),
+        pytest.param(b"/s/t?q", b".", False, b"?q", id="a query right after it"),
+        pytest.param(b"/s/t/.", b".", True, b"", id="a dot"),
+        pytest.param(b"/s/t/a", b"a", False, b"", id="a file"),
+        pytest.param(b"/s/t/a/?q", b"a", True, b"?q", id="a directory"),
+        pytest.param(b"/s/t/s/t", b"s/t", False, b"", id="the same names below"),
+        pytest.param(b"//s//t//a", b"a", False, b"", id="slashes in a row"),
+        pytest.param(b"/%73/%74/a", b"a", False, b"", id="escapes"),
+        pytest.param(b"/x/../s/./t/a", b"a", False, b"", id="dots before it"),
+        pytest.param(b"/s/t/../t/a", b"a", False, b"", id="out and in again"),
+        pytest.param(b"/s/t/a/../..", None, True, b"", id="above it"),
+        pytest.param(b"/s/t/../a", None, False, b"", id="beside it"),
+        pytest.param(b"/s/t/%2e%2e/", None, False, b"", id="above it, encoded"),
+        pytest.param(b"/s/t/../../..", None, False, b"", id="above all"),
+        pytest.param(b"/", None, False, b"", id="the top"),
+        pytest.param(b"/s", None, False, b"", id="half of it"),
+        pytest.param(b"/s/", None, False, b"", id="half of it with a slash"),
+        pytest.param(b"/t/s/a", None, False, b"", id="its segments turned"),
+        pytest.param(b"/s/ta", None, False, b"", id="a name that begins like it"),
+        pytest.param(b"/S/t/a", None, False, b"", id="it in capitals"),
+        pytest.param(b"/s%2ft/a", None, False, b"", id="an encoded slash in it"),
+        pytest.param(b"/s/t%2fa", None, False, b"", id="an encoded slash after it"),
+        pytest.param(b"/a?/s/t/a", None, False, b"", id="it in a query"),
+    ],
+)
+@pytest.mark.parametrize("host", [b"", b"http://x"], ids=["origin", "absolute"])
+def test_points_below_the_base(
+    host: bytes, raw: bytes, path: bytes | None, names_directory: bool, query: bytes
+) -> None:
+    """Dots are resolved and escapes undone first; what then is outside is 404."""
+    target = parse_target(host + raw, (b"s", b"t"))
+
+    if path is None:
+        assert target == 404
+    else:
+        assert isinstance(target, Target)
+        assert target.path == path
+        assert target.names_directory is names_directory
+        assert target.query == query
+
+
+@pytest.mark.parametrize(
     ("raw", "is_hidden"),
     [
         pytest.param(b"/", False, id="the root"),
@@ -145,8 +241,12 @@ def test_refuses(raw: bytes, status: int) -> None:
     ],
 )
 def test_hidden(raw: bytes, is_hidden: bool) -> None:
-    """Dotfiles are hidden wherever they are, but for /.well-known/ at the top."""
+    """Dotfiles are hidden wherever they are, but for /.well-known/ at the top.
+
+    The top is that of the root: what comes before it hides nothing.
+    """
     assert parse(raw).is_hidden is is_hidden
+    assert parse(b"/.s" + raw, (b".s",)).is_hidden is is_hidden
 
 
 @pytest.mark.parametrize(
@@ -168,8 +268,12 @@ def test_hidden(raw: bytes, is_hidden: bool) -> None:
     ],
 )
 def test_location(raw: bytes, expected: bytes) -> None:
-    """The path of a directory is absolute, encoded and of this server."""
-    assert format_directory_path(parse(raw)) == expected
+    """The path of a directory is absolute, encoded, of this server, and at its base."""
+    target = parse(raw)
+    assert format_directory_path(target) == expected
+    assert (
+        format_directory_path(replace(target, base=(b"s", b"t"))) == b"/s/t" + expected
+    )
 
 
 PIECES = st.sampled_from(
@@ -203,6 +307,28 @@ def test_nothing_leads_out_of_the_root(tail: bytes) -> None:
 NAMES = st.binary(min_size=1, max_size=5).filter(
     lambda name: name not in (b".", b"..") and not set(name) & set(b"/\\\0")
 )
+
+
+BASES = st.lists(st.from_regex(r"[a-z;=.-]*[a-z]", fullmatch=True), max_size=3)
+
+
+@given(BASES, st.lists(PIECES, max_size=12).map(b"".join))
+@settings(deadline=None, max_examples=500)
+def test_base_changes_nothing_below_it(names: list[str], tail: bytes) -> None:
+    """What a target means does not depend on the base, unless dots lead above it."""
+    value = "".join(f"/{name}" for name in names) + "/"
+    assert is_base_path(value)
+    base = split_base_path(value)
+    at_top, below = parse_target(b"/" + tail), parse_target(value.encode() + tail, base)
+
+    if isinstance(at_top, Target):
+        assert below == replace(at_top, base=base)
+        assert isinstance(below, Target)
+        location = format_directory_path(below)
+        assert location == value.encode() + format_directory_path(at_top)[1:]
+        assert parse(location, base) == Target(at_top.segments, True, b"", base)
+    elif at_top == 400:
+        assert below == 400
 
 
 @given(st.lists(NAMES, max_size=4))

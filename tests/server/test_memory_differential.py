@@ -219,6 +219,7 @@ DATES = [
     b"yesterday",
 ]
 SERVED = [b"/small", b"/big.bin", b"/most.bin", b"/empty", b"/dir", b"/dir/", b"/link"]
+BASE = b"/static"
 TARGETS = [
     *(b"/missing", b"/missing/", b"/small/", b"/small/x", b"/out", b"/.hidden", b"/"),
     *(b"/%73mall", b"/name%20%25", b"//small", b"/dir/..//small", b"/dir/%2e%2e/small"),
@@ -229,6 +230,7 @@ TARGETS = [
         b"/dir?a=b",
         b"http://x/",
     ),
+    *(b"/static", b"/static?q=1", b"/static/../small", b"http://x/static/small"),
     *(b"*", b"/%zz", b"/%00", b"/..", b"/\xff", b"/a b", b"/%2e%2e/secret"),
 ]
 RARELY = st.sampled_from([False] * 7 + [True])
@@ -294,8 +296,11 @@ ORDINARY = st.one_of(
 
 
 @st.composite
-def heads(draw: st.DrawFn) -> bytes:
-    """Draw a head whose every part may be known from another one."""
+def heads(draw: st.DrawFn, base: bytes = b"") -> bytes:
+    """Draw a head whose every part may be known from another one.
+
+    Most often it asks for something below *base*.
+    """
     lines = [b"Host: localhost", *draw(st.lists(ORDINARY, max_size=3))]
     method, target, version = b"GET", draw(st.sampled_from(SERVED)), b"HTTP/1.1"
     if draw(RARELY):
@@ -304,6 +309,8 @@ def heads(draw: st.DrawFn) -> bytes:
         lines = draw(st.permutations(lines))
     if draw(RARELY):
         target = draw(st.sampled_from(TARGETS))
+    if not draw(RARELY):
+        target = base + target
     if draw(RARELY):
         method = draw(st.sampled_from([b"HEAD"] * 4 + [b"POST", b"OPTIONS", b"get"]))
     if draw(RARELY) and draw(RARELY):
@@ -321,9 +328,9 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
 
 
 @st.composite
-def conversations(draw: st.DrawFn) -> list[bytes]:
+def conversations(draw: st.DrawFn, base: bytes = b"") -> list[bytes]:
     """Draw what is sent on one connection, in which everything comes twice."""
-    messages = draw(st.lists(heads(), min_size=1, max_size=4))
+    messages = draw(st.lists(heads(base), min_size=1, max_size=4))
     if not draw(RARELY):
         return messages * 2
     data = b"".join(messages * 2)
@@ -344,7 +351,7 @@ def test_whatever_is_asked_is_answered_the_same(servers: Servers) -> None:
 
 
 @st.composite
-def heads_of_parts(draw: st.DrawFn) -> bytes:
+def heads_of_parts(draw: st.DrawFn, base: bytes = b"") -> bytes:
     """Draw a head that asks for a part, most often one that there is."""
     lines = [b"Host: localhost", b"Range: bytes=" + draw(PARTS)]
     if draw(RARELY):
@@ -354,7 +361,7 @@ def heads_of_parts(draw: st.DrawFn) -> bytes:
     if draw(RARELY):
         lines.append(b"Connection: close")
     method = b"HEAD" if draw(RARELY) else b"GET"
-    target = draw(st.sampled_from([b"/big.bin"] * 3 + [b"/most.bin", b"/small"]))
+    target = base + draw(st.sampled_from([b"/big.bin"] * 3 + [b"/most.bin", b"/small"]))
     return b"\r\n".join((b"%b %b HTTP/1.1" % (method, target), *lines, b"", b""))
 
 
@@ -365,6 +372,18 @@ def test_parts_are_answered_the_same(servers: Servers) -> None:
     @settings(max_examples=200, deadline=None)
     def agree(messages: list[bytes]) -> None:
         servers.agree(*messages, *messages)
+
+    agree()
+
+
+def test_options_are_no_difference(serve: Serve, tree: Path, tmp_path: Path) -> None:
+    """Nor does anything else depend on memory that a server may be told to do."""
+    servers = start(serve, tree, tmp_path, "--base-path", f"{BASE.decode()}/")
+
+    @given(conversations(BASE) | st.lists(heads_of_parts(BASE), min_size=1, max_size=5))
+    @settings(max_examples=200, deadline=None)
+    def agree(pieces: list[bytes]) -> None:
+        servers.agree(*pieces)
 
     agree()
 
