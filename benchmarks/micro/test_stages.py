@@ -13,15 +13,20 @@ from sendfile_server.protocol.parser import parse_head
 from sendfile_server.protocol.reduction import cut_range, reduce_head
 from sendfile_server.response.heads import format_head
 from sendfile_server.response.plan import plan_response
-from sendfile_server.semantics.representations import Representation
+from sendfile_server.semantics.representations import (
+    Representation,
+    validate_by_state,
+)
 from sendfile_server.semantics.requests import Request
 from sendfile_server.semantics.targets import parse_target
 
 NOW = 1_800_000_000
+SIZE, MTIME_NS = 1_000_000, 1_735_689_600 * 10**9
 FILE = Representation(
-    size=1_000_000,
-    mtime_ns=1_735_689_600 * 10**9,
-    media_type=b"application/octet-stream",
+    SIZE,
+    MTIME_NS,
+    b"application/octet-stream",
+    validate_by_state(MTIME_NS, SIZE),
 )
 
 

@@ -23,6 +23,10 @@ class Descriptor:
         os.close(self.number)
 
 
+# A file that was written within this time may be written again without another
+# timestamp: the clock that files are stamped by is coarse.
+_UNSETTLED_NS = 2_000_000_000
+
 Identity = tuple[int, int, int, int, int]
 """One state of one file: device, inode, size, and mtime and ctime in nanoseconds."""
 
@@ -36,6 +40,11 @@ def identity_of(state: os.stat_result) -> Identity:
         state.st_mtime_ns,
         state.st_ctime_ns,
     )
+
+
+def is_settled(identity: Identity, now: int) -> bool:
+    """Tell whether whatever is done after *now*, in seconds, shows in the identity."""
+    return identity[4] <= now * 1_000_000_000 - _UNSETTLED_NS
 
 
 @dataclass(frozen=True, slots=True)

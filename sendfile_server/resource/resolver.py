@@ -12,6 +12,7 @@ from sendfile_server.resource.files import (
     Evidence,
     OpenFile,
     identity_of,
+    is_settled,
 )
 from sendfile_server.resource.root import Root
 from sendfile_server.semantics.media_types import media_type_of
@@ -19,6 +20,7 @@ from sendfile_server.semantics.representations import (
     Redirect,
     Refusal,
     Representation,
+    validate_by_state,
 )
 from sendfile_server.semantics.targets import (
     Base,
@@ -28,10 +30,6 @@ from sendfile_server.semantics.targets import (
 )
 
 Outcome = OpenFile | Redirect | Refusal
-
-# A file that was written within this time may be written again without another
-# timestamp: the clock that files are stamped by is coarse.
-_UNSETTLED_NS = 2_000_000_000
 
 _log = logging.getLogger(__name__)
 
@@ -102,8 +100,8 @@ class Resolver:
             return evidence.identity is None
         except OSError:
             return False
-        is_settled = state.st_ctime_ns <= since * 1_000_000_000 - _UNSETTLED_NS
-        return is_settled and identity_of(state) == evidence.identity
+        identity = identity_of(state)
+        return is_settled(identity, since) and identity == evidence.identity
 
     def resolve(self, raw_target: bytes, now: int) -> Found:
         """Return what *raw_target* leads to at *now*, in seconds; may block."""
@@ -144,7 +142,9 @@ class Resolver:
             return Found(Refusal(404))
         name = path.rpartition(b"/")[2]
         media_type = media_type_of(name, self._media_types)
-        representation = Representation(state.st_size, state.st_mtime_ns, media_type)
+        size, mtime_ns = state.st_size, state.st_mtime_ns
+        validators = validate_by_state(mtime_ns, size)
+        representation = Representation(size, mtime_ns, media_type, validators)
         is_remote = self._root.is_remote
         identity = identity_of(state)
         file = OpenFile(descriptor, representation, path, identity, is_remote)

@@ -132,11 +132,14 @@ def _file_fields(
 
 
 def _validator_fields(current: Validators, now: int) -> Fields:
-    if current.entity_tag is None or current.modified is None:
-        return ()
-    # Never later than Date (section 8.8.2.1).
-    modified = format_http_date(min(current.modified, now))
-    return ((b"ETag", current.entity_tag.opaque), (b"Last-Modified", modified))
+    fields: list[tuple[bytes, bytes]] = []
+    if current.entity_tag:
+        fields.append((b"ETag", current.entity_tag.opaque))
+    if current.modified is not None:
+        # Never later than Date (section 8.8.2.1).
+        modified = format_http_date(min(current.modified, now))
+        fields.append((b"Last-Modified", modified))
+    return tuple(fields)
 
 
 def _meets_expectations(request: Request) -> bool:

@@ -9,6 +9,17 @@ from sendfile_server.semantics.preconditions import Validators
 # files of one size would share a validator. Earlier is no more believable.
 _EARLIEST_BELIEVED_MTIME_S = 2
 
+NO_VALIDATORS = Validators(entity_tag=None, modified=None)
+"""Those of what may change without showing it."""
+
+
+def validate_by_state(mtime_ns: int, size: int) -> Validators:
+    """Return the strong entity tag and the date of modification, if believable."""
+    modified = _believable_date(mtime_ns)
+    if modified is None:
+        return NO_VALIDATORS
+    return Validators(derive_entity_tag(mtime_ns, size), modified)
+
 
 @dataclass(frozen=True, slots=True)
 class Representation:
@@ -20,14 +31,8 @@ class Representation:
     """Nanoseconds since the epoch."""
     media_type: bytes
     """The value of Content-Type."""
-
-    @property
-    def validators(self) -> Validators:
-        """The strong entity tag and the date of modification, if believable."""
-        seconds = self.mtime_ns // 1_000_000_000
-        if seconds < _EARLIEST_BELIEVED_MTIME_S:
-            return Validators(entity_tag=None, modified=None)
-        return Validators(derive_entity_tag(self.mtime_ns, self.size), seconds)
+    validators: Validators = NO_VALIDATORS
+    """What it is compared by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +47,8 @@ class Refusal:
     """Nothing can be sent for the target; *status* says why."""
 
     status: int
+
+
+def _believable_date(mtime_ns: int) -> int | None:
+    seconds = mtime_ns // 1_000_000_000
+    return seconds if seconds >= _EARLIEST_BELIEVED_MTIME_S else None

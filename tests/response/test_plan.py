@@ -10,17 +10,29 @@ from hypothesis import strategies as st
 from sendfile_server.response.heads import REASONS, Plan
 from sendfile_server.response.plan import plan_response, plan_without_file
 from sendfile_server.semantics.dates import format_http_date
+from sendfile_server.semantics.etags import EntityTag
+from sendfile_server.semantics.preconditions import Validators
 from sendfile_server.semantics.ranges import Span
 from sendfile_server.semantics.representations import (
     Redirect,
     Refusal,
     Representation,
+    validate_by_state,
 )
 from sendfile_server.semantics.requests import Request
 
 NOW = 1_800_000_000
 MTIME = 1_700_000_000
-FILE = Representation(size=1000, mtime_ns=MTIME * 10**9, media_type=b"text/css")
+
+
+def css(size: int, mtime: int) -> Representation:
+    """Return a file of *size* bytes that was changed at *mtime*, in seconds."""
+    mtime_ns = mtime * 10**9
+    validators = validate_by_state(mtime_ns, size)
+    return Representation(size, mtime_ns, b"text/css", validators)
+
+
+FILE = css(1000, MTIME)
 TAG = b'"17979cfe362a0000-3e8"'
 DATE = b"Tue, 14 Nov 2023 22:13:20 GMT"
 BEFORE = b"Mon, 13 Nov 2023 22:13:20 GMT"
@@ -166,10 +178,27 @@ def test_empty_file_has_no_body() -> None:
 @pytest.mark.parametrize("seconds", [-86400, 0, 1])
 def test_unbelievable_time_is_no_validator(seconds: int) -> None:
     """The mtime of a reproducible build makes neither tag nor date."""
-    plan = plan_response(ask(), replace(FILE, mtime_ns=seconds * 10**9), NOW)
+    plan = plan_response(ask(), css(1000, seconds), NOW)
 
     assert field(plan, b"ETag") is None
     assert field(plan, b"Last-Modified") is None
+
+
+@pytest.mark.parametrize("tag", [None, EntityTag(TAG)], ids=["no tag", "tag"])
+@pytest.mark.parametrize("modified", [None, MTIME], ids=["no date", "date"])
+def test_validators_are_told_each_by_itself(
+    tag: EntityTag | None, modified: int | None
+) -> None:
+    """One does not need the other; a 304 has the one that is better."""
+    told = [(b"ETag", TAG)] * bool(tag) + [(b"Last-Modified", DATE)] * bool(modified)
+    file = replace(FILE, validators=Validators(tag, modified))
+
+    whole = plan_response(ask(), file, NOW)
+    not_modified = plan_response(ask(if_none_match=b"*"), file, NOW)
+
+    names = (b"ETag", b"Last-Modified")
+    assert [each for each in whole.fields if each[0] in names] == told
+    assert [*not_modified.fields] == told[:1]
 
 
 def test_date_of_the_future_is_clamped() -> None:
@@ -290,7 +319,7 @@ def test_length_is_that_of_the_body(
 ) -> None:
     """Content-Length is true, no answer is longer than the file, spans lie in it."""
     fields = conditions | ({b"range": ranges} if ranges else {})
-    file = Representation(size, mtime * 10**9, b"text/css")
+    file = css(size, mtime)
     plan = plan_response(replace(ask(method), fields=fields), file, NOW)
     length = field(plan, b"Content-Length")
 
@@ -321,7 +350,7 @@ def test_validators_are_believable_and_the_same_for_head(
     method: bytes, conditions: dict[bytes, bytes], size: int, mtime: int
 ) -> None:
     """Last-Modified is never later than Date; HEAD says all that GET says."""
-    file = Representation(size, mtime * 10**9, b"text/css")
+    file = css(size, mtime)
     plan = plan_response(replace(ask(method), fields=conditions), file, NOW)
     get = plan_response(replace(ask(), fields=conditions), file, NOW)
     modified = field(plan, b"Last-Modified")

@@ -4,15 +4,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from sendfile_server.semantics.preconditions import Validators
-from sendfile_server.semantics.representations import Representation
+from sendfile_server.semantics.representations import (
+    NO_VALIDATORS,
+    validate_by_state,
+)
 
 SECOND = 10**9
-NONE = Validators(entity_tag=None, modified=None)
-
-
-def validators(mtime_ns: int, size: int = 5) -> Validators:
-    return Representation(size, mtime_ns, b"text/plain").validators
+SIZE = 5
 
 
 @pytest.mark.parametrize(
@@ -27,7 +25,7 @@ def validators(mtime_ns: int, size: int = 5) -> Validators:
 )
 def test_time_of_reproducible_builds_validates_nothing(mtime_ns: int) -> None:
     """Where all files have one time, two of one size must not share a tag."""
-    assert validators(mtime_ns) == NONE
+    assert validate_by_state(mtime_ns, SIZE) == NO_VALIDATORS
 
 
 @pytest.mark.parametrize(
@@ -40,7 +38,7 @@ def test_time_of_reproducible_builds_validates_nothing(mtime_ns: int) -> None:
 )
 def test_believable_time_gives_both_validators(mtime_ns: int, modified: int) -> None:
     """The date has seconds, the tag has all there is, and is strong."""
-    found = validators(mtime_ns)
+    found = validate_by_state(mtime_ns, SIZE)
 
     assert found.modified == modified
     assert found.entity_tag is not None
@@ -53,10 +51,10 @@ def test_change_shows_in_the_tag(mtime_ns: int, size: int, other: int) -> None:
     """A file that got another size or time has another tag."""
     assume(size != other)
     tags = {
-        validators(mtime_ns, size),
-        validators(mtime_ns, other),
-        validators(mtime_ns + 1, size),
+        validate_by_state(mtime_ns, size),
+        validate_by_state(mtime_ns, other),
+        validate_by_state(mtime_ns + 1, size),
     }
 
     assert len(tags) == 3
-    assert NONE not in tags
+    assert NO_VALIDATORS not in tags
