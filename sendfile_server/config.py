@@ -162,6 +162,13 @@ class Config(Common):
         "EXT=TYPE",
         "Media type of an extension. May be given more than once.",
     )
+    etag: str = option(
+        "state",
+        one_of("state", "content"),
+        "What to serve",
+        "KIND",
+        "What entity tags are of: state (time and size of the file) or content.",
+    )
     freshness: int = option(
         1,
         whole_number(0),

@@ -24,6 +24,7 @@ VALUES = {
     "base_path": "/static/",
     "index": "home.html",
     "mime_type": "log=text/plain",
+    "etag": "content",
     "freshness": "0",
     "memory": "128",
     "no_memory": "true",

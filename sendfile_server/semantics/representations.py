@@ -1,8 +1,8 @@
 """What a target leads to: a representation, a redirect, or a refusal."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from sendfile_server.semantics.etags import derive_entity_tag
+from sendfile_server.semantics.etags import EntityTag, derive_entity_tag
 from sendfile_server.semantics.preconditions import Validators
 
 # Builds that want to be reproducible set every mtime to 0 or 1, so that two
@@ -33,6 +33,16 @@ class Representation:
     """The value of Content-Type."""
     validators: Validators = NO_VALIDATORS
     """What it is compared by."""
+
+    def tagged(self, tag: EntityTag | None) -> "Representation":
+        """Return the same, validated by *tag*, and by its date if it is believable.
+
+        By nothing without a tag.
+        """
+        validators = NO_VALIDATORS
+        if tag:
+            validators = Validators(tag, _believable_date(self.mtime_ns))
+        return replace(self, validators=validators)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ def cut_part(
     positions = _locate(part, whole.span.stop)
     now = service.memory.now
     if whole.part_tick != now:
-        whole.part_head = _plan_part(kind, line, file, now)
+        whole.part_head = _plan_part(service, kind, line, file)
         whole.part_tick = now
     if positions is None or not whole.part_head:
         return None
@@ -58,11 +58,14 @@ def cut_part(
     return Answer(wire, *sizes, whole.evidence) if is_unchanged(file) else None
 
 
-def _plan_part(kind: Kind, line: bytes, file: OpenFile, now: int) -> bytes:
+def _plan_part(service: Service, kind: Kind, line: bytes, file: OpenFile) -> bytes:
     """Return the head of a part with %d for its numbers; empty if it gets none."""
-    request = kind.request(line, _FIRST_BYTE)
-    plan = plan_response(request, file.representation, now) if request else None
-    if plan is None or plan.status != 206:
+    now = service.memory.now
+    request, labelled = kind.request(line, _FIRST_BYTE), service.label(file)
+    if request is None or labelled is None:
+        return b""
+    plan = plan_response(request, labelled, now)
+    if plan.status != 206:
         return b""
     head = format_head(plan, now, kind.connection).replace(b"%", b"%%")
     head = head.replace(b"\r\nContent-Length: 1\r\n", b"\r\nContent-Length: %d\r\n")
@@ -78,10 +81,13 @@ def _remember_whole(service: Service, kind: Kind, line: bytes) -> Answer | None:
     found = request and service.open_files.try_resolve(request.target, now)
     if not request or not found or not isinstance(found.outcome, OpenFile):
         return None
-    file, state = found.outcome, found.outcome.representation
-    if state.size <= SMALL_BODY or depends_on_time(kind.fields, state.validators, now):
+    file = found.outcome
+    if file.representation.size <= SMALL_BODY:
         return None
-    plan = plan_response(request, state, now)
+    labelled = service.label(file)
+    if not labelled or depends_on_time(kind.fields, labelled.validators, now):
+        return None
+    plan = plan_response(request, labelled, now)
     head = format_head(plan, now, kind.connection)
     service.memory.remember(
         kind, line, head, Reply(request, plan, file, found.evidence)

@@ -1,5 +1,6 @@
 """What the stages before sending come to, for one request."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sendfile_server.resource.files import Evidence, OpenFile
@@ -17,3 +18,7 @@ class Reply:
     """What the spans of the plan are of."""
     evidence: Evidence | None = None
     """What it rests on; None if it may be another one for the next such request."""
+
+    def filled(self, pieces: Iterable[bytes]) -> "Reply":
+        """Return the same reply with *pieces* of the file instead of their spans."""
+        return Reply(self.request, self.plan.filled(pieces), None, self.evidence)

@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 from sendfile_server.config import Config
 from sendfile_server.hosting.clock import Clock
 from sendfile_server.hosting.pool import Pool
+from sendfile_server.resource.files import OpenFile
 from sendfile_server.resource.open_files import OpenFiles
 from sendfile_server.resource.residency import Residency
 from sendfile_server.resource.resolver import Resolver
+from sendfile_server.semantics.representations import Representation
+from sendfile_server.server.content_tags import ContentTags
 from sendfile_server.server.exchanges import Exchanges
 from sendfile_server.server.remembered import Memory
 from sendfile_server.transport.sendfile import Ways
@@ -29,6 +32,8 @@ class Service:
     """None if nobody wants to be told of them."""
     is_timing: bool
     """Whether anybody wants to know how long they took."""
+    content_tags: ContentTags | None
+    """None if tags are of the state of files."""
     bulk: Pool
     """For long responses to fast clients; without a thread here, the loop sends."""
     ways: Ways = field(default_factory=Ways)
@@ -41,6 +46,11 @@ class Service:
 
     def __post_init__(self) -> None:
         self.last_request = self.config.keepalive_requests - 1
+
+    def label(self, file: OpenFile) -> Representation | None:
+        """Return what a big *file* is, validated; None if it is to be hashed first."""
+        tags = self.content_tags
+        return tags.label(file) if tags else file.representation
 
     def drain(self) -> None:
         """Let answers be the last of their connections, and remember no more."""

@@ -25,6 +25,7 @@ from sendfile_server.semantics.targets import split_base_path
 from sendfile_server.server.access_log import AccessLog
 from sendfile_server.server.clients import UNIX_PEER, client_finder
 from sendfile_server.server.connection import Connection
+from sendfile_server.server.content_tags import ContentTags
 from sendfile_server.server.counters import SAMPLES, Counters, Observed
 from sendfile_server.server.exchanges import Exchanges
 from sendfile_server.server.log_formats import FORMATS
@@ -41,6 +42,10 @@ DESCRIPTORS = 2
 _POOL_DEPTH = 1024
 # Long responses that threads send, at once; there is no queue.
 _BULK_THREADS = 4
+# Apart from those that wait for disks: nobody is in such a hurry for a hash.
+_HASHING_THREADS = 2
+# Of some 500 bytes each.
+_MOST_TAGS = 16384
 _LOG_CLOSE_S = 2.0
 
 
@@ -83,6 +88,7 @@ def make_worker(
         residency=Residency(0) if config.no_memory else Residency(),
         exchanges=Exchanges(worker.loop, tellers) if tellers else None,
         is_timing=bool(asides) or config.access_log_format == "json",
+        content_tags=_content_tags(worker, config),
         bulk=Pool(worker.loop, "bulk", _BULK_THREADS, _BULK_THREADS),
     )
     worker.clock.follow(service.memory.tick)
@@ -98,6 +104,13 @@ def make_worker(
     worker.on_sweep = _Sweep(service, sheet)
     worker.on_end = partial(_finish_telling, service.exchanges, log, sheet)
     return worker
+
+
+def _content_tags(worker: Worker, config: Config) -> ContentTags | None:
+    if config.etag != "content":
+        return None
+    pool = Pool(worker.loop, "hashing", _HASHING_THREADS, _POOL_DEPTH)
+    return ContentTags(worker.clock, pool, 0 if config.no_memory else _MOST_TAGS)
 
 
 def _reception(service: Service, pool: Pool) -> Reception:

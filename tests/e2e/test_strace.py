@@ -1,13 +1,17 @@
 """What system calls a response takes, as strace sees it."""
 
+import os
 import re
+import select
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from running import Serve, clock_ahead, wait_until
+from sendfile_server.semantics.etags import hash_content, tag_content
 from tools import need
-from wire import Client, fetch
+from wire import Client, fetch, get
 
 pytestmark = pytest.mark.e2e
 
@@ -135,3 +139,130 @@ def test_walks_where_openat2_is_missing(
     assert fetch(server.port, "/inside").body == b"DIR\n"
     assert fetch(server.port, "/outside").status == 404
     assert fetch(server.port, "/dir").status == 308
+
+
+def tag_of(content: bytes) -> str:
+    """Return the tag that a content has."""
+    return tag_content(hash_content(content)).opaque.decode()
+
+
+def slow_hashing(log: Path, folder: Path, delay_s: float) -> tuple[str, ...]:
+    """Return the prefix of a server for which each MiB to hash takes so long."""
+    inject = f"inject=preadv2:delay_enter={int(delay_s * 1e6)}"
+    return (*trace(log, "-e", "trace=preadv2", "-e", inject), *clock_ahead(folder))
+
+
+def test_file_is_hashed_once_for_all_who_wait(
+    serve: Serve, site: Path, tmp_path: Path
+) -> None:
+    """However many ask for it at once, or later, each MiB of it is read once."""
+    log = tmp_path / "strace"
+    prefix = slow_hashing(log, tmp_path, 0.1)
+    options = ("--workers", "1", "--etag", "content")
+    with (site / "big.bin").open("wb") as file:
+        file.truncate(8 << 20)
+    server = serve(site, *options, prefix=prefix)
+
+    with ExitStack() as stack:
+        clients = [stack.enter_context(Client(server.port)) for _ in range(8)]
+        for client in clients:
+            client.send(get("/big.bin", method="HEAD"))
+        tags = {client.response("HEAD").fields["etag"] for client in clients}
+        tags.add(fetch(server.port, "/big.bin", method="HEAD").fields["etag"])
+    server.stop()
+
+    assert len(tags) == 1
+    reads = re.findall(r"iov_len=1048576\}\], 1, ([0-9]+), 0", log.read_text())
+    assert sorted(map(int, reads)) == [n << 20 for n in range(8)]
+
+
+def test_big_file_that_is_hashed_holds_up_nobody(
+    serve: Serve, site: Path, tmp_path: Path
+) -> None:
+    """Neither a file that is hashed after it, nor one that needs no thread."""
+    prefix = slow_hashing(tmp_path / "strace", tmp_path, 0.1)
+    options = ("--workers", "1", "--etag", "content")
+    for name in ("1", "2", "3", "4"):
+        with (site / name).open("wb") as file:
+            file.truncate(40 << 20)
+    server = serve(site, *options, prefix=prefix)
+
+    with ExitStack() as stack:
+        clients = [stack.enter_context(Client(server.port)) for _ in range(4)]
+        for number, client in enumerate(clients, start=1):
+            client.send(get(f"/{number}", method="HEAD"))
+        with Client(server.port) as other:
+            assert other.request("/dir").status == 308
+            assert "etag" in other.request("/mib.bin", method="HEAD").fields
+            assert "etag" in other.request("/hello.txt", method="HEAD").fields
+        sockets = [client.socket for client in clients]
+        assert select.select(sockets, (), (), 0) == ([], [], [])
+
+
+def test_file_that_changes_while_it_is_hashed_is_hashed_again(
+    serve: Serve, site: Path, tmp_path: Path
+) -> None:
+    """The tag is that of what is there then."""
+    prefix = slow_hashing(tmp_path / "strace", tmp_path, 0.5)
+    big, content = site / "big.bin", PATTERN * 100_000
+    big.write_bytes(bytes(len(content)))
+    server = serve(site, "--workers", "1", "--etag", "content", prefix=prefix)
+
+    with Client(server.port) as client:
+        client.send(get("/big.bin", method="HEAD"))
+        wait_until(lambda: "1048576" in (tmp_path / "strace").read_text(), "a read")
+        with big.open("r+b") as file:
+            file.write(content)
+        assert client.response("HEAD").fields["etag"] == tag_of(content)
+
+
+def test_file_that_goes_on_changing_has_no_tag(
+    serve: Serve, site: Path, tmp_path: Path
+) -> None:
+    """After some tries there is an answer that nothing validates; later there is."""
+    prefix = slow_hashing(tmp_path / "strace", tmp_path, 0.3)
+    big = site / "big.bin"
+    big.write_bytes(bytes(1 << 20))
+    server = serve(site, "--workers", "1", "--etag", "content", prefix=prefix)
+
+    with Client(server.port) as client:
+        client.send(get("/big.bin", method="HEAD"))
+        while not select.select((client.socket,), (), (), 0.01)[0]:
+            os.utime(big)
+        fields = client.response("HEAD").fields
+        assert not fields.keys() & {"etag", "last-modified"}
+        again = client.request("/big.bin", method="HEAD").fields
+        assert again["etag"] == tag_of(bytes(1 << 20))
+
+
+def test_nobody_waits_long_for_a_hash(serve: Serve, site: Path, tmp_path: Path) -> None:
+    """Better an answer that nothing validates, and that is not remembered."""
+    prefix = slow_hashing(tmp_path / "strace", tmp_path, 1)
+    with (site / "big.bin").open("wb") as file:
+        file.truncate(7 << 20)
+    server = serve(site, "--workers", "1", "--etag", "content", prefix=prefix)
+
+    def has_tag() -> bool:
+        fields = fetch(server.port, "/big.bin", method="HEAD").fields
+        assert ("etag" in fields) == ("last-modified" in fields)
+        return "etag" in fields
+
+    # It is of a kind that is known, and so might be remembered.
+    fetch(server.port, "/missing", method="HEAD")
+    assert not has_tag()
+    wait_until(has_tag, "the tag")
+
+
+def test_file_that_can_not_be_hashed_has_no_tag(
+    serve: Serve, site: Path, tmp_path: Path
+) -> None:
+    """What can be sent is sent, and the log says what failed."""
+    inject = ("-e", "trace=preadv2", "-e", "inject=preadv2:error=EIO")
+    prefix = (*trace(tmp_path / "strace", *inject), *clock_ahead(tmp_path))
+    server = serve(site, "--workers", "1", "--etag", "content", prefix=prefix)
+
+    response = fetch(server.port, "/mib.bin")
+
+    assert response.body == (site / "mib.bin").read_bytes()
+    assert not response.fields.keys() & {"etag", "last-modified"}
+    assert "Input/output error" in server.log.read_text()

@@ -11,6 +11,7 @@ from sendfile_server.resource.files import (
     Descriptor,
     OpenFile,
     identity_of,
+    is_settled,
     read,
 )
 from sendfile_server.semantics.representations import Representation
@@ -75,6 +76,21 @@ def test_read_leaves_the_offset_alone(tmp_path: Path) -> None:
     file = _open(tmp_path / "file", b"0123456789")
     read(file, 0, 10)
     assert os.lseek(file.descriptor.number, 0, os.SEEK_CUR) == 0
+
+
+@pytest.mark.parametrize(
+    ("age_ns", "expected"),
+    [
+        pytest.param(2 * 10**9, True, id="two seconds"),
+        pytest.param(2 * 10**9 - 1, False, id="less"),
+        pytest.param(0, False, id="this moment"),
+        pytest.param(-(10**9), False, id="the future"),
+    ],
+)
+def test_what_changed_just_now_is_not_settled(age_ns: int, expected: bool) -> None:
+    """Another change within a tick of the kernel's clock would not show."""
+    now = 1_700_000_000
+    assert is_settled((1, 2, 3, 4, now * 10**9 - age_ns), now) is expected
 
 
 def _open(path: Path, content: bytes) -> OpenFile:

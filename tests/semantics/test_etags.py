@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from sendfile_server.semantics.etags import (
     EntityTag,
     derive_entity_tag,
+    hash_content,
     parse_entity_tag,
     parse_entity_tags,
+    tag_content,
 )
 
 A = EntityTag(b'"a"')
@@ -153,3 +155,30 @@ def test_every_list_is_read_back(tags: list[EntityTag], separator: bytes) -> Non
     assert parse_entity_tags(value) == tuple(tags)
     if len(tags) == 1:
         assert parse_entity_tag(value) == tags[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "tag"),
+    [
+        pytest.param(b"", b'"cae66941d9efbd404e4d88758ea67670"', id="nothing"),
+        pytest.param(b"hello\n", b'"ea41b4de6c03f13a95758b28dd75693e"', id="a line"),
+    ],
+)
+def test_tag_of_content(content: bytes, tag: bytes) -> None:
+    """It is what ``b2sum -l 128`` prints, and strong."""
+    assert tag_content(hash_content(content)) == EntityTag(tag)
+
+
+@given(st.lists(st.binary(max_size=9), max_size=4), st.binary(max_size=9))
+@settings(deadline=None, max_examples=100)
+def test_content_shows_in_the_tag(pieces: list[bytes], other: bytes) -> None:
+    """All of it does, in whatever pieces it was hashed, and nothing else."""
+    content, hashed = b"".join(pieces), hash_content()
+    for piece in pieces:
+        hashed.update(piece)
+
+    tag = tag_content(hashed)
+
+    assert tag == tag_content(hash_content(content))
+    assert (tag == tag_content(hash_content(other))) is (content == other)
+    assert parse_entity_tag(tag.opaque) == tag

@@ -4,8 +4,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from sendfile_server.semantics.etags import EntityTag
+from sendfile_server.semantics.preconditions import Validators
 from sendfile_server.semantics.representations import (
     NO_VALIDATORS,
+    Representation,
     validate_by_state,
 )
 
@@ -58,3 +61,29 @@ def test_change_shows_in_the_tag(mtime_ns: int, size: int, other: int) -> None:
 
     assert len(tags) == 3
     assert NO_VALIDATORS not in tags
+
+
+@pytest.mark.parametrize(
+    ("mtime_ns", "modified"),
+    [
+        pytest.param(0, None, id="a time of reproducible builds"),
+        pytest.param(3 * SECOND - 1, 2, id="a believable time"),
+    ],
+)
+def test_tag_needs_no_believable_time(mtime_ns: int, modified: int | None) -> None:
+    """A tag of content is right whatever the time, which is a validator of its own."""
+    state = validate_by_state(mtime_ns, SIZE)
+    file = Representation(SIZE, mtime_ns, b"text/plain", state)
+    tag = EntityTag(b'"a"')
+
+    assert file.tagged(tag) == Representation(
+        SIZE, mtime_ns, b"text/plain", Validators(tag, modified)
+    )
+
+
+def test_nothing_validates_what_has_no_tag() -> None:
+    """Not even the time that is believable."""
+    state = validate_by_state(3 * SECOND, SIZE)
+    file = Representation(SIZE, 3 * SECOND, b"text/plain", state)
+
+    assert file.tagged(None).validators == NO_VALIDATORS

@@ -24,7 +24,11 @@ from hypothesis import strategies as st
 from running import Serve, clock_ahead, wait_until
 from sendfile_server.resource.files import Identity, identity_of
 from sendfile_server.semantics.dates import parse_http_date
-from sendfile_server.semantics.etags import derive_entity_tag
+from sendfile_server.semantics.etags import (
+    derive_entity_tag,
+    hash_content,
+    tag_content,
+)
 from wire import Client, Response, get
 
 MTIME = 1_700_000_000  # long ago
@@ -152,9 +156,19 @@ def questions(folder: Path) -> Iterator[tuple[str, bytes]]:
         yield "GET", get(f"{top}/{name}", "Cookie: a", "Range: bytes=3-80000")
         yield "GET", get(f"{top}/{name}", "Range: bytes=-5")
         yield "HEAD", get(f"{top}/{name}", method="HEAD")
-        for mtime, size in itertools.product((MTIME, MTIME + 1), (10, 100_000)):
-            tag = derive_entity_tag(mtime * 10**9, size).opaque.decode()
-            yield "GET", get(f"{top}/{name}", f"If-None-Match: {tag}")
+        tags = [
+            *(
+                derive_entity_tag(mtime * 10**9, size)
+                for mtime, size in itertools.product((MTIME, MTIME + 1), (10, 100_000))
+            ),
+            *(
+                tag_content(hash_content(content_of(folder / name, version)))
+                for version in range(4)
+            ),
+        ]
+        for tag in tags:
+            condition = f"If-None-Match: {tag.opaque.decode()}"
+            yield "GET", get(f"{top}/{name}", condition)
 
 
 def undated(response: Response) -> Response:
@@ -174,15 +188,16 @@ def make_distinct(path: Path, seen: set[Identity]) -> None:
 
 
 @pytest.mark.parametrize("is_ahead", [True, False], ids=["settled", "changed just now"])
+@pytest.mark.parametrize("etag", ["state", "content"])
 def test_every_change_is_seen_at_once_without_freshness(
-    serve: Serve, tmp_path: Path, is_ahead: bool
+    serve: Serve, tmp_path: Path, is_ahead: bool, etag: str
 ) -> None:
     """After each change, a server that remembers says what one that does not says."""
     root = tmp_path / "root"
     root.mkdir()
     (tmp_path / "secret").write_bytes(b"secret")
     prefix = clock_ahead(tmp_path) if is_ahead else ()
-    options = ("--workers", "1", "--freshness", "0")
+    options = ("--workers", "1", "--freshness", "0", "--etag", etag)
     ports = [
         serve(root, *options, *more, prefix=prefix).port
         for more in ((), ("--no-memory",))

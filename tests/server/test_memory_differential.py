@@ -6,6 +6,7 @@ Their wall clock is ahead, so that no file was changed a moment ago for them: of
 such a file nothing is remembered for long, and nothing would be compared.
 """
 
+import hashlib
 import itertools
 import os
 import re
@@ -17,7 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from running import Serve, clock_ahead, wait_until
-from sendfile_server.semantics.etags import derive_entity_tag
+from sendfile_server.semantics.etags import (
+    derive_entity_tag,
+    hash_content,
+    tag_content,
+)
 from sendfile_server.server.responder import SMALL_BODY
 from wire import converse
 
@@ -25,6 +30,15 @@ CORPUS = Path(__file__).parents[1] / "protocol" / "corpus"
 HOST = b"\r\nHost: localhost"
 END = b"\r\n\r\n"
 BIG = 200 * 1024
+FILES = {
+    "small": b"0123456789",
+    "name %": b"percent",
+    "empty": b"",
+    "dir/index.html": b"index",
+    ".hidden": b"hidden",
+    "most.bin": bytes(range(256)) * (SMALL_BODY // 256),
+    "big.bin": hashlib.shake_128(b"big").digest(BIG),
+}
 MTIME = 1_700_000_000  # Tue, 14 Nov 2023 22:13:20 GMT
 TIME = re.compile(rb"\[[^]\n]*\]")
 DATE = re.compile(rb"\r\nDate: [^\r\n]{29}\r\n")
@@ -55,16 +69,7 @@ def tree(tmp_path: Path) -> Path:
     root = tmp_path / "root"
     (root / "dir").mkdir(parents=True)
     (tmp_path / "secret").write_bytes(b"secret")
-    files = {
-        "small": b"0123456789",
-        "name %": b"percent",
-        "empty": b"",
-        "dir/index.html": b"index",
-        ".hidden": b"hidden",
-        "most.bin": bytes(range(256)) * (SMALL_BODY // 256),
-        "big.bin": os.urandom(BIG),
-    }
-    for name, content in files.items():
+    for name, content in FILES.items():
         (root / name).write_bytes(content)
         os.utime(root / name, (MTIME, MTIME))
     (root / "link").symlink_to("small")
@@ -207,8 +212,11 @@ def test_corpus_is_answered_the_same(
 
 # What anyone may ask for.
 
-SIZES = (0, 10, SMALL_BODY, BIG)
-TAGS = [derive_entity_tag(MTIME * 10**9, size).opaque for size in SIZES]
+CONTENTS = [FILES[name] for name in ("empty", "small", "most.bin", "big.bin")]
+TAGS = [
+    *(derive_entity_tag(MTIME * 10**9, len(each)).opaque for each in CONTENTS),
+    *(tag_content(hash_content(each)).opaque for each in CONTENTS),
+]
 DATES = [
     b"Tue, 14 Nov 2023 22:13:20 GMT",
     b"Tue, 14 Nov 2023 22:13:19 GMT",
@@ -378,7 +386,8 @@ def test_parts_are_answered_the_same(servers: Servers) -> None:
 
 def test_options_are_no_difference(serve: Serve, tree: Path, tmp_path: Path) -> None:
     """Nor does anything else depend on memory that a server may be told to do."""
-    servers = start(serve, tree, tmp_path, "--base-path", f"{BASE.decode()}/")
+    options = ("--base-path", f"{BASE.decode()}/", "--etag", "content")
+    servers = start(serve, tree, tmp_path, *options)
 
     @given(conversations(BASE) | st.lists(heads_of_parts(BASE), min_size=1, max_size=5))
     @settings(max_examples=200, deadline=None)
