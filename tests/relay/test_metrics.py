@@ -189,7 +189,8 @@ def test_is_told_when_full_and_when_draining(relay: Relay, target: Target) -> No
     [
         ("/metrics", "HEAD", 200),
         ("/metrics?x=1", "GET", 200),
-        ("/", "GET", 404),
+        ("/", "GET", 200),
+        ("/status", "GET", 404),
         ("/metrics/", "GET", 404),
         ("/metrics", "OPTIONS", 204),
         ("/metrics", "POST", 405),
