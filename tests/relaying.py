@@ -75,7 +75,16 @@ def echo(client: socket.socket) -> None:
 
 def connect(server: Server) -> socket.socket:
     """Connect to a relay."""
-    return socket.create_connection(("127.0.0.1", server.port), 60)
+    client = socket.socket()
+    # With a timeout, Python would ask once more how connecting ended, when a relay
+    # that resets whom it refuses may have done so.
+    try:
+        client.connect(("127.0.0.1", server.port))
+    except OSError:
+        client.close()
+        raise
+    client.settimeout(60)
+    return client
 
 
 def connect_unix(address: str) -> socket.socket:

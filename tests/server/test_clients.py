@@ -106,7 +106,10 @@ def test_nobody_else_is_served(
 ) -> None:
     """Without the header of a trusted proxy, there is a reset and no answer."""
     server = serve(site, "--client-address", "proxy", "--trusted-proxy", trusted)
-    with socket.create_connection(("127.0.0.1", server.port), 20) as client:
+    with socket.socket() as client:
+        # Without a timeout yet, so that Python does not ask once more how it ended.
+        client.connect(("127.0.0.1", server.port))
+        client.settimeout(20)
         client.sendall(first + get("/hello.txt"))
         with pytest.raises(ConnectionResetError):
             client.recv(1)
