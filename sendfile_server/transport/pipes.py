@@ -20,6 +20,9 @@ _REFUSED = frozenset((errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP)
 # pipe-user-pages-soft), takes more calls than copying.
 _LEAST_SIZE = 65536
 _MOST_IDLE = 16
+# To be refused takes five calls of the kernel, so what was refused is asked for again
+# only after so many have done without.
+_DECLINED = 64
 
 _tee = ctypes.CDLL(None, use_errno=True).tee
 _tee.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_size_t, ctypes.c_uint]
@@ -115,6 +118,8 @@ class Pipes:
         self._most = most
         self._count = 0
         self._idle: list[Pipe] = []
+        self._declined = 0
+        """How many more are to do without one before it is asked for again."""
 
     def borrow(self) -> Pipe | None:
         """Return an empty pipe; None if all are lent, or there is no quota for more."""
@@ -122,6 +127,17 @@ class Pipes:
             return self._idle.pop()
         if self._count >= self._most:
             return None
+        if self._declined:
+            self._declined -= 1
+            return None
+        pipe = self._make()
+        if pipe:
+            self._count += 1
+        else:
+            self._declined = _DECLINED
+        return pipe
+
+    def _make(self) -> Pipe | None:
         try:
             pipe = Pipe(self._size)
         except OSError:
@@ -129,7 +145,6 @@ class Pipes:
         if pipe.size < min(self._size, _LEAST_SIZE):
             pipe.close()
             return None
-        self._count += 1
         return pipe
 
     def give_back(self, pipe: Pipe) -> None:
