@@ -98,7 +98,11 @@ class RelayConfig(Common):
         "For how long recordings are kept, in seconds.",
     )
     connect_timeout: float = option(
-        10.0, parse_seconds, "How long to wait", "S", "For the target to accept."
+        10.0,
+        parse_seconds,
+        "How long to wait",
+        "S",
+        "For the target to accept, at each address of its name.",
     )
     idle_timeout: float = option(
         3600.0, parse_seconds, "How long to wait", "S", "For anything to move."
