@@ -26,6 +26,7 @@ from sendfile_server.relay.flow import (
     WAIT_NOTHING,
     WAIT_RECORDING,
     WAIT_SINK,
+    WAIT_SOURCE,
     WAIT_TURN,
     Flow,
 )
@@ -76,11 +77,13 @@ class Relayed:
         return False
 
     @property
-    def unread(self) -> list[socket.SocketType]:
-        """The sockets that nothing is to be read from for now."""
+    def unwatched(self) -> list[socket.SocketType]:
+        """The sockets that the loop may not tell of when they are reset."""
         if not self._flows:
             return [self._client]
-        return [each.flow.source for each in self._flows if not each.is_reading]
+        return [
+            each.flow.source for each in self._flows if each.wait is not WAIT_SOURCE
+        ]
 
     def read(self) -> None:
         """Begin: look the target up."""
@@ -254,15 +257,15 @@ class Relayed:
             _log.debug("a connection broke: %s", error)
             self.break_off()
             return
-        if all(each.has_ended for each in self._flows):
+        if all(each.wait is WAIT_NOTHING for each in self._flows):
             self.close()
-        elif watched.flow.moved > before or watched.has_ended:
+        elif watched.flow.moved > before or watched.wait is WAIT_NOTHING:
             self._put_off()
 
     def _put_off(self) -> None:
         """Let the time begin again in which something must move."""
         config, clock = self._service.config, self._service.clock
-        if any(each.has_ended for each in self._flows):
+        if any(each.wait is WAIT_NOTHING for each in self._flows):
             self.deadline = clock.elapsed + config.half_closed_timeout
         else:
             self.deadline = clock.idle_deadline
@@ -271,7 +274,7 @@ class Relayed:
 class _Watched:
     """A flow, and what the loop watches for it."""
 
-    __slots__ = ("_advance", "_is_writing", "_loop", "flow", "has_ended", "is_reading")
+    __slots__ = ("_advance", "_is_reading", "_is_writing", "_loop", "flow", "wait")
 
     def __init__(
         self,
@@ -280,22 +283,19 @@ class _Watched:
         advance: Callable[["_Watched"], None],
     ) -> None:
         self.flow = flow
-        self.has_ended = False
+        self.wait = WAIT_TURN
+        """Why its last turn ended."""
         self._loop = loop
         self._advance = advance
-        self.is_reading = False
+        self._is_reading = False
         self._is_writing = False
 
     def turn(self) -> None:
         """Give the flow a turn, and watch for what it waits for then."""
-        wait = self.flow.turn()
-        self.has_ended = wait is WAIT_NOTHING
+        wait = self.wait = self.flow.turn()
         # After a quantum, what the flow was woken for still holds, and wakes it again.
         writing = wait is WAIT_SINK or (self._is_writing and wait is WAIT_TURN)
-        if wait is WAIT_TURN and not writing:
-            # uvloop lets go of a socket that was reset, even if there is more to read.
-            self._watch(reading=False, writing=False)
-        reading = not (writing or self.has_ended or wait is WAIT_RECORDING)
+        reading = not (writing or wait in (WAIT_NOTHING, WAIT_RECORDING))
         self._watch(reading=reading, writing=writing)
         if wait is WAIT_RECORDING:
             self.flow.call_when_recorded(partial(self._advance, self))
@@ -307,8 +307,8 @@ class _Watched:
 
     def _watch(self, *, reading: bool, writing: bool) -> None:
         loop = self._loop
-        if reading is not self.is_reading:
-            self.is_reading = reading
+        if reading is not self._is_reading:
+            self._is_reading = reading
             if reading:
                 loop.add_reader(self.flow.source.fileno(), self._advance, self)
             else:

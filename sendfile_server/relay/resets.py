@@ -1,7 +1,9 @@
 """Resets of sockets that the loop does not watch.
 
 Where nothing is to be read for now, what has come or an end would wake the loop
-again and again. So of all these sockets at once the kernel is asked, now and then.
+again and again. And uvloop tells of an error once, even if there is more to read
+before it than a turn takes. So of all these sockets at once the kernel is asked, now
+and then.
 """
 
 import select
@@ -14,8 +16,8 @@ class Breakable(Protocol):
     """A connection that may be reset where the loop does not watch it."""
 
     @property
-    def unread(self) -> list[socket.SocketType]:
-        """The sockets that nothing is to be read from for now."""
+    def unwatched(self) -> list[socket.SocketType]:
+        """The sockets that the loop may not tell of when they are reset."""
 
     def break_off(self) -> None:
         """Reset both sides: one of them is no more, and the other must know."""
@@ -32,7 +34,7 @@ def break_reset(connections: Iterable[Breakable]) -> None:
     poll = select.poll()
     owners = {}
     for connection in connections:
-        for sock in connection.unread:
+        for sock in connection.unwatched:
             owners[sock.fileno()] = connection
             poll.register(sock, 0)
     for number, events in poll.poll(0):
