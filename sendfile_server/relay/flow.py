@@ -20,8 +20,9 @@ _log = logging.getLogger(__name__)
 # Memory for copying, of the loop: between two turns nothing stays in it.
 _scratch = memoryview(bytearray(1024 * 1024))
 # So much is copied at once, and so much at most is held for a stalled sink; where
-# nothing is ever spliced, all of the scratch.
+# nothing is ever spliced, all of the scratch, while all flows hold less than that.
 _little = _scratch[: 16 * 1024]
+_MUCH_HELD = 64 * 1024 * 1024
 # Who has as much at once is sending in bulk; who has less than the other, no more.
 _BULK = len(_little)
 _NO_BULK = 4 * 1024
@@ -63,6 +64,13 @@ class Means:
     """None once splice was refused, or if it is not to be used."""
     can_tee: bool = True
     """False once that was refused."""
+    held: int = 0
+    """Bytes in memory that sinks had no room for."""
+
+    @property
+    def room(self) -> memoryview:
+        """Where to copy in bulk: to little of the scratch if much is held already."""
+        return _scratch if self.held < _MUCH_HELD else _little
 
     def give_back(self, pipe: Pipe) -> None:
         """Take back *pipe*, which was borrowed; what is still in it is nobody's."""
@@ -111,7 +119,8 @@ class Flow:
         self._means = means
         self._counts = counts
         self._pipe: Pipe | None = None  # only while something is in it
-        self._held = first
+        self._held = b""
+        self._hold(first)
         self._is_bulk = False
         self.track: Track | None = None
         """What is taken is recorded there."""
@@ -141,7 +150,7 @@ class Flow:
             elif self._is_bulk and self._means.pipes:
                 wait = self._begin_splicing(self._means.pipes)
             else:
-                wait = self._copy(_little if self._means.pipes else _scratch)
+                wait = self._copy(_little if self._means.pipes else self._means.room)
             if wait:
                 if wait is WAIT_SOURCE and self.moved == begin:
                     # It was woken for nothing that splice passes: for urgent data,
@@ -153,9 +162,8 @@ class Flow:
 
     def close(self) -> None:
         """Let go of what is held."""
-        if self._pipe:
-            self._means.give_back(self._pipe)
-        self._pipe = None
+        self._give_back()
+        self._hold(b"")
 
     def call_when_recorded(self, resume: Callable[[], None]) -> None:
         """Call *resume* when a turn would not end with `WAIT_RECORDING` again."""
@@ -181,8 +189,18 @@ class Flow:
             sent = 0
         self.moved += sent
         self._counts.copied += sent
-        self._held = bytes(data[sent:])
+        if sent < len(data) or self._held:
+            self._hold(bytes(data[sent:]))
         return WAIT_SINK if self._held else None
+
+    def _give_back(self) -> None:
+        if self._pipe:
+            self._means.give_back(self._pipe)
+        self._pipe = None
+
+    def _hold(self, data: bytes) -> None:
+        self._means.held += len(data) - len(self._held)
+        self._held = data
 
     def _begin_splicing(self, pipes: Pipes) -> Wait | None:
         pipe = pipes.borrow()
@@ -216,7 +234,7 @@ class Flow:
         if track.is_full or (is_teed and track.is_writing):
             return WAIT_RECORDING
         if pipes is None:
-            return self._copy(_scratch)
+            return self._copy(self._means.room)
         twin = pipes.borrow() if is_teed else None
         if twin is None:
             return self._copy(_little)
@@ -233,8 +251,8 @@ class Flow:
             return wait
         self._means.give_back(twin)
         if self._pipe:
-            self._held = self._pipe.take()
-            self.close()
+            self._hold(self._pipe.take())
+            self._give_back()
             track.note(self._held)
         return wait
 
@@ -253,8 +271,8 @@ class Flow:
         except BlockingIOError:
             return WAIT_SINK
         except SpliceRefusedError:
-            self._held = pipe.take()
-            self.close()
+            self._hold(pipe.take())
+            self._give_back()
             self._means.give_up_splicing()
             return None
         self.moved += sent
@@ -262,7 +280,7 @@ class Flow:
         self.has_spliced = True
         if pipe.held:
             return None
-        self.close()
+        self._give_back()
         # Meanwhile more comes than there would be now: fewer and larger calls.
         return WAIT_TURN
 
