@@ -38,6 +38,7 @@ def base(folder: Path) -> Path:
     _download(
         *("apt-get", "-qq", "-y", "--no-install-recommends", "--download-only"),
         *("-o", "Dir::State::status=/dev/null", "-o", "APT::Sandbox::User=root"),
+        *("-o", "DPkg::Lock::Timeout=120"),  # another run may be at it
         *("-o", f"Dir::Cache::archives={archives}", "install", "python3-venv", "dash"),
         folder=archives,
     )
