@@ -28,6 +28,13 @@ def test_head_is_framed(connection: bytes, last: bytes) -> None:
     )
 
 
+def test_date_is_stamped_anew() -> None:
+    """That of the head, whatever else looks like it."""
+    head = b"HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:0%d GMT\r\n\r\n%b"
+
+    assert restamp(head % (0, head % (0, b"")), 7) == head % (7, head % (0, b""))
+
+
 def test_spans_are_filled_in_order() -> None:
     """What was read takes the place of the spans; all else stays."""
     plan = Plan(206, ((b"A", b"b"),), (b"1", Span(0, 2), b"2", Span(5, 6)))
