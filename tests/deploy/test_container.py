@@ -8,6 +8,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import yaml
 
 from containers import Builder, Contain, Container, Image
 from running import DEADLINE_S, wait_until
@@ -17,6 +18,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 TOP = Path(__file__).parents[2]
 SITE = "http://127.0.0.1:8080/"
+# What the image of nginx does, among hosts that are told by a file.
+NGINX = 'mount --bind "$1" /etc/hosts; exec nginx -c "$2"'
 
 
 def fetch(container: Container, target: str) -> bytes:
@@ -147,3 +150,32 @@ def test_what_builds_it_may_run_it(
 
     assert container.wait() == 0
     assert "the configuration is valid" in container.log
+
+
+def test_nginx_of_compose_passes_on(
+    image: Image, contain: Contain, site: Path, tmp_path: Path
+) -> None:
+    """The service is found by its name, and a redirect of it leads through nginx."""
+    need("curl", "nginx")
+    services = yaml.safe_load((TOP / "compose.yaml").read_text())["services"]
+    (mount,) = services["nginx"]["volumes"]
+    (tmp_path / "hosts").write_text("127.0.0.1 site\n")
+    (tmp_path / "nginx.conf").write_text(
+        f"daemon off; pid {tmp_path}/pid; error_log stderr; events {{}}"
+        f" http {{ access_log off; include {TOP / mount.partition(':')[0]}; }}"
+    )
+    container = contain(image, site=site)
+    container.wait_until_serving()
+    files = (str(tmp_path / "hosts"), str(tmp_path / "nginx.conf"))
+    nginx = ("unshare", "--mount", "sh", "-euc", NGINX, "sh", *files)
+    curl = ("curl", "-sSfL", "--max-time", str(DEADLINE_S), "http://127.0.0.1/dir")
+
+    def ask() -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(container.beside(*curl), capture_output=True, check=False)
+
+    with subprocess.Popen(container.beside(*nginx)) as front:
+        try:
+            wait_until(lambda: ask().returncode == 0, "nginx to answer")
+            assert ask().stdout == b"DIR\n"
+        finally:
+            front.terminate()
