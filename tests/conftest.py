@@ -1,16 +1,26 @@
 """Fixtures that most tests need: a running server, and a tree of files."""
 
+import fcntl
 import re
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
 from running import Serve, Server, launch, wait_until
 from wire import Pair
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Run a test beside others, or alone, among all processes of pytest."""
+    is_alone = item.get_closest_marker("alone") is not None
+    with Path(__file__).open() as shared:
+        fcntl.flock(shared, fcntl.LOCK_EX if is_alone else fcntl.LOCK_SH)
+        return (yield)
 
 
 @pytest.fixture

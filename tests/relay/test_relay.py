@@ -198,6 +198,7 @@ def test_stalled_writer_is_waited_for(
         assert arrived.get(timeout=20) == data[early:]
 
 
+@pytest.mark.alone
 @WAYS
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
 def test_urgent_data_is_part_of_the_stream(
@@ -228,6 +229,7 @@ def test_urgent_data_is_part_of_the_stream(
     assert heard == [(calm + b"!") * 2 + (calm + calm + b"!") + calm]
 
 
+@pytest.mark.alone
 def test_who_accepts_may_speak_first(relay: Relay, target: Target) -> None:
     """The client hears the target's greeting without saying a word."""
     server = relay(target(lambda client: client.sendall(b"220 hello\r\n")))
@@ -237,6 +239,7 @@ def test_who_accepts_may_speak_first(relay: Relay, target: Target) -> None:
         assert time.monotonic() - began < 0.9  # the kernel was not to wait for input
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("size", [0, 1, 5000, 300_000, 8 * MIB])
 def test_stalled_reader_is_waited_for(relay: Relay, target: Target, size: int) -> None:
     """Whoever takes nothing for a while gets everything when it does."""

@@ -104,6 +104,7 @@ def hears_reset(sock: socket.socket) -> bool:
     return any(events & select.POLLERR for _, events in poll.poll(3_000))
 
 
+@pytest.mark.alone
 def test_waiting_takes_no_time(waiting: Lines) -> None:
     """Whatever is waited for, nothing wakes the relay meanwhile."""
     server, _ = waiting

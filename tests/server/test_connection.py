@@ -356,6 +356,7 @@ def test_resets_harm_no_later_connection(serve: Serve, site: Path) -> None:
     wait_until(lambda: len(list(descriptors.iterdir())) < 40, "descriptors to go")
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("is_half_close", [True, False])
 def test_unread_input_does_not_spin(
     serve: Serve, site: Path, is_half_close: bool
@@ -379,6 +380,7 @@ def test_unread_input_does_not_spin(
         assert cpu_seconds(server) - before <= 0.1
 
 
+@pytest.mark.alone
 def test_lingering_does_not_spin(serve: Serve, site: Path) -> None:
     """A client that neither closes nor sends after the last answer costs nothing."""
     server = serve(site, "--workers", "1")

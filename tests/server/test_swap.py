@@ -26,6 +26,7 @@ def point(link: Path, to: Path) -> None:
     new.rename(link)
 
 
+@pytest.mark.alone
 @workers
 def test_swapped_link_is_followed_within_freshness(
     serve: Serve, tmp_path: Path, workers: str
@@ -53,6 +54,7 @@ def test_swapped_link_is_followed_within_freshness(
         assert client.request("/only-new.txt").body == b"new"
 
 
+@pytest.mark.alone
 @workers
 def test_replaced_directory_is_found_within_freshness(
     serve: Serve, tmp_path: Path, workers: str
