@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sendfile_server.errors import ConfigError
 from sendfile_server.options import (
     HOST,
+    Access,
     Address,
     Network,
     TcpAddress,
@@ -17,7 +18,9 @@ from sendfile_server.options import (
     option,
     parse_address,
     parse_flag,
+    parse_mode,
     parse_network,
+    parse_owner,
     parse_port,
     parse_seconds,
     parse_text,
@@ -73,6 +76,21 @@ class Common:
         "N",
         "Connections at once, over all workers; more wait to be accepted.",
     )
+    socket_mode: int | None = option(
+        None,
+        parse_mode,
+        "Where to listen",
+        "MODE",
+        "Of Unix sockets, in octal, such as 0660. Default: what the umask allows.",
+    )
+    socket_owner: tuple[int, int] | None = option(
+        None,
+        parse_owner,
+        "Where to listen",
+        "USER[:GROUP]",
+        "Of Unix sockets, by name or number; :GROUP sets the group only. Default: who"
+        " starts it.",
+    )
     log: str | None = option(
         None,
         parse_text,
@@ -116,6 +134,11 @@ class Common:
         "S",
         "To finish what is being sent when told to stop.",
     )
+
+    @property
+    def socket_access(self) -> Access:
+        """Who may connect to Unix sockets."""
+        return Access(self.socket_mode, self.socket_owner)
 
 
 @dataclass(frozen=True, kw_only=True)

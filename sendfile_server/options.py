@@ -1,5 +1,7 @@
 """What an option is, and how values are read that options of several commands take."""
 
+import grp
+import pwd
 import re
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
@@ -35,6 +37,16 @@ class UnixAddress:
     path: str
 
 
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may connect to a Unix socket that we listen on."""
+
+    mode: int | None = None
+    """As of chmod(2); None is what the umask allows."""
+    owner: tuple[int, int] | None = None
+    """Of its file, user and group, as chown(2) takes them; None is who we are."""
+
+
 # Names, IPv4, IPv6 with a zone; what it stands for is the resolver's to say.
 HOST = re.compile(r"[A-Za-z0-9_.:%-]+")
 # No sign, no underscore, no digits but ASCII's, as int() would take.
@@ -42,6 +54,8 @@ _WHOLE_NUMBER = re.compile(r"0*([0-9]+)")
 _DECIMAL = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 # No zone, which no comparison heeds; a mask only as its length.
 _NETWORK = re.compile(r"[0-9A-Fa-f.:]+(?:/[0-9]+)?")
+# The leading zero is a must: TOML reads 0o660 as 432, which is octal for another mode.
+_MODE = re.compile(r"0[0-7]{3}")
 
 Address = TcpAddress | UnixAddress
 
@@ -151,6 +165,37 @@ def parse_network(value: str) -> Network:
         return ip_network(value)
     except ValueError:
         raise ValueError(expected) from None
+
+
+def parse_mode(value: str) -> int:
+    if not _MODE.fullmatch(value):
+        raise ValueError("expected an octal mode such as 0660")
+    return int(value, 8)
+
+
+def parse_owner(value: str) -> tuple[int, int]:
+    """Return the numbers of USER[:GROUP] as chown(1) does; -1 is one not given."""
+    expected = "expected USER, USER:GROUP or :GROUP, by number or as known here"
+    user, colon, group = value.partition(":")
+    if not value or bool(colon) is not bool(group):
+        raise ValueError(expected)
+    try:
+        return (
+            _find_number(user, lambda name: pwd.getpwnam(name).pw_uid),
+            _find_number(group, lambda name: grp.getgrnam(name).gr_gid),
+        )
+    except ValueError:
+        raise ValueError(expected) from None
+
+
+def _find_number(name: str, look_up: Callable[[str], int]) -> int:
+    if not name:
+        return -1
+    try:
+        return look_up(name)
+    except KeyError:
+        # 2**32 - 1 is -1 to the kernel.
+        return whole_number(0, 2**32 - 2)(name)
 
 
 def parse_flag(value: str) -> bool:

@@ -40,6 +40,8 @@ VALUES = {
     "client_address": "forwarded",
     "trusted_proxy": "10.0.0.0/8",
     "proxy_timeout": "3",
+    "socket_mode": "0660",
+    "socket_owner": "0:0",
     "log": "/dev/null",
     "access_log_format": "json",
     "metrics": "127.0.0.1:0",
@@ -105,6 +107,10 @@ def assert_refused(done: subprocess.CompletedProcess[str], words: str) -> None:
         pytest.param(("{site}", "--listen", "8080"), "HOST:PORT", id="no host"),
         pytest.param(("{site}", "--listen", "::1:80"), "HOST:PORT", id="bare IPv6"),
         pytest.param(("{site}", "--listen", "unix:"), "some text", id="no path"),
+        pytest.param(("{site}", "--socket-mode", "9"), "'--socket-mode'", id="no mode"),
+        pytest.param(
+            ("{site}", "--socket-owner", "no:no"), "'--socket-owner'", id="no owner"
+        ),
         pytest.param(
             ("{site}", "--listen", "[::1]:0", "--port", "1"), "--listen", id="both"
         ),
@@ -228,7 +234,8 @@ def test_option_comes_from_anywhere(site: Path, tmp_path: Path, name: str) -> No
     value = VALUES[name]
     is_flag = isinstance(options(Config)[name].default, bool)
     line = (f"--{NAMES[name]}", *(() if is_flag else (value,)))
-    is_bare = value.isdigit() or is_flag
+    is_number = value.isdigit() and not value.startswith("0")  # as TOML has it
+    is_bare = is_number or is_flag
     file = tmp_path / "serve.toml"
     file.write_text(f"{NAMES[name]} = {value if is_bare else repr(value)}\n")
     variable = {f"SENDFILE_SERVE_{name.upper()}": value}

@@ -8,11 +8,20 @@ import errno
 import os
 import socket
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from sendfile_server.errors import ConfigError
-from sendfile_server.options import Address, TcpAddress, UnixAddress, describe
+from sendfile_server.options import (
+    Access,
+    Address,
+    TcpAddress,
+    UnixAddress,
+    describe,
+)
 
 _BACKLOG = 4096
+_LIVE = frozenset((0, errno.EAGAIN))  # the other is a full queue
 _ABSENT = frozenset((errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT))
 
 
@@ -20,13 +29,17 @@ Inherited = tuple[tuple[int, int, int], ...]
 """Options of TCP that accepted sockets inherit, so that they cost nothing for each."""
 
 
-def listen(address: Address, inherited: Inherited = ()) -> list[socket.socket]:
+def listen(
+    address: Address,
+    inherited: Inherited = (),
+    access: Access = Access(),  # noqa: B008 - frozen
+) -> list[socket.socket]:
     """Return non-blocking listening sockets for *address*.
 
-    A name may stand for several. Raises ConfigError.
+    A name may stand for several. *access* is to Unix sockets. Raises ConfigError.
     """
     if isinstance(address, UnixAddress):
-        return [_listen_unix(address.path)]
+        return [_listen_unix(address.path, access)]
     return _listen_tcp(address, inherited)
 
 
@@ -111,11 +124,11 @@ def _explain(error: OSError, address: TcpAddress) -> str:
             return f"cannot listen on {place}: {error.strerror}"
 
 
-def _listen_unix(path: str) -> socket.socket:
+def _listen_unix(path: str, access: Access) -> socket.socket:
     _remove_stale(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        listener.bind(path)
+        _bind_unix(listener, path, access)
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
@@ -125,21 +138,52 @@ def _listen_unix(path: str) -> socket.socket:
     return listener
 
 
-def _remove_stale(path: str) -> None:
-    """Remove a socket file that nobody listens on any more."""
+def _bind_unix(listener: socket.socket, path: str, access: Access) -> None:
+    """Bind *listener*, to which nobody can connect before it listens (connect(2)).
+
+    The umask gives the file its mode as it appears. chmod(2) afterwards would leave
+    it to others for a moment, and follow a link that somebody put in its place.
+    """
+    with _umask(access.mode):
+        listener.bind(path)
+    if access.owner:
+        try:
+            os.chown(path, *access.owner, follow_symlinks=False)
+        except OSError as error:
+            os.unlink(path)
+            raise OSError(error.errno, f"--socket-owner: {error.strerror}") from None
+
+
+@contextmanager
+def _umask(mode: int | None) -> Iterator[None]:
+    """Have what is created meanwhile get *mode*, if one is given.
+
+    The umask is the process's: no other thread may be creating files.
+    """
+    if mode is None:
+        yield
+        return
+    before = os.umask(0o777 & ~mode)
     try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a socket file that nobody listens on any more.
+
+    Of two servers that start at the same moment, one may remove the other's.
+    """
+    with suppress(OSError):  # bind(2) tells what is in the way
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             raise ConfigError(f"cannot listen on unix:{path}: a file is in the way")
-    except OSError:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            os.unlink(path)
-        except OSError:
-            return
-        else:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.setblocking(False)
+            answer = probe.connect_ex(path)
+        if answer in _LIVE:
             raise ConfigError(
                 f"cannot listen on unix:{path}: another program does already"
             )
+        if answer == errno.ECONNREFUSED:
+            os.unlink(path)

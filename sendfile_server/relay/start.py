@@ -48,13 +48,14 @@ def relay(config: RelayConfig) -> int:
     if config.metrics:
         check_metrics()
     archive = open_directory(config.record) if config.record else None
+    access = config.socket_access
     doors = [
         (sock, each.target)
         for each in config.forwards
-        for sock in listen(each.listen, _INHERITED)
+        for sock in listen(each.listen, _INHERITED, access)
     ]
 
-    asides = listen(config.metrics) if config.metrics else []
+    asides = listen(config.metrics, access=access) if config.metrics else []
     opened = Opened(
         doors=doors,
         asides=asides,

@@ -45,10 +45,13 @@ def serve(config: Config) -> int:
     """Serve until told to stop, and return the exit code; or raise ConfigError."""
     logs = start.configure_log("sendfile-serve", config)
     check(config)
+    access = config.socket_access
     sockets = [
-        each for address in config.addresses for each in listen(address, _INHERITED)
+        each
+        for address in config.addresses
+        for each in listen(address, _INHERITED, access)
     ]
-    asides = listen(config.metrics) if config.metrics else []
+    asides = listen(config.metrics, access=access) if config.metrics else []
     log_descriptor: int | None = None
     if config.access_log == "-":
         log_descriptor = _stdout()

@@ -4,6 +4,7 @@ import gzip
 import os
 import re
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,7 +17,7 @@ from fronts import CLIENT, HOST, JSON, PORT, Answer, ask, line_of, lines_of
 from running import Serve, Server, wait_until
 from sendfile_server.config import Config
 from sendfile_server.options import options
-from tools import need
+from tools import give_up, need
 
 pytestmark = pytest.mark.e2e
 
@@ -53,7 +54,7 @@ def nginx(tmp_path: Path) -> Iterator[Nginx]:
     started: list[subprocess.Popen[bytes]] = []
 
     def start(name: str, **replaced: str) -> None:
-        text = (CONFIGS / name).read_text()
+        text = MAIN.format(folder=tmp_path, included=(CONFIGS / name).read_text())
         text = text.replace("listen 80;", f"listen {HOST}:{PORT};")
         text = text.replace("/var/cache/nginx", str(tmp_path / "cache"))
         for there, here in replaced.items():
@@ -61,7 +62,7 @@ def nginx(tmp_path: Path) -> Iterator[Nginx]:
             text = text.replace(there, here)
         (tmp_path / "cache").mkdir()
         config = tmp_path / "nginx.conf"
-        config.write_text(MAIN.format(folder=tmp_path, included=text))
+        config.write_text(text)
         log = tmp_path / "nginx.log"
         command = ["nginx", "-e", str(log), "-p", str(tmp_path), "-c", str(config)]
         started.append(subprocess.Popen(command))
@@ -230,20 +231,40 @@ def test_somebody_else_decides(serve: Serve, nginx: Nginx, site: Path) -> None:
         other.shutdown()
 
 
-def test_unix_socket(serve: Serve, nginx: Nginx, site: Path, tmp_path: Path) -> None:
-    """Without a port, and the client is known all the same."""
-    log, path = tmp_path / "access.log", str(tmp_path / "site.sock")
+@pytest.fixture
+def common_folder() -> Iterator[Path]:
+    """Make a folder that all users find their way to."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+@pytest.mark.parametrize("group", ["www-data", "root"])
+def test_unix_socket(
+    serve: Serve, nginx: Nginx, site: Path, common_folder: Path, group: str
+) -> None:
+    """Without a port, and the client is known all the same; for nginx's group only."""
+    if os.geteuid():
+        give_up("not root")
+    log, path = common_folder / "access.log", str(common_folder / "site.sock")
     serve(
         site,
         *("--listen", f"unix:{path}", "--trusted-proxy", "unix:"),
+        *("--socket-owner", f":{group}", "--socket-mode", "0660"),
         *("--client-address", "x-forwarded-for"),
         *("--access-log", str(log), *JSON),
     )
-    nginx("unix.conf", **{"/run/sendfile-serve/site.sock": path})
+    as_www_data = {"master_process off;": "user www-data;"}
+    nginx("unix.conf", **{"/run/sendfile-serve/site.sock": path}, **as_www_data)
 
-    assert ask("/hello.txt").body == b"hello\n"
-    line = line_of(log, "/hello.txt")
-    assert (line["client"], line["peer"]) == (CLIENT, "unix:")
+    answer = ask("/hello.txt")
+    if group == "root":
+        assert answer.status == 502
+    else:
+        assert answer.body == b"hello\n"
+        line = line_of(log, "/hello.txt")
+        assert (line["client"], line["peer"]) == (CLIENT, "unix:")
 
 
 @pytest.mark.parametrize("config", sorted(CONFIGS.glob("*.conf")), ids=lambda p: p.name)

@@ -1,17 +1,25 @@
 """Listening sockets: what they are, and what is in their way."""
 
 import os
+import re
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
 
+from running import Serve
 from sendfile_server.errors import ConfigError
 from sendfile_server.hosting.sockets import listen, url_of
-from sendfile_server.options import Address, TcpAddress, UnixAddress
-from tools import give_up
+from sendfile_server.options import Access, Address, TcpAddress, UnixAddress
+from tools import give_up, need
+from wire import fetch
+
+# Ids that nobody has; the owner, one of the group, and one who is neither.
+OWNER = (61_001, 61_002)
+MEMBER = (61_003, 61_002)
+STRANGER = (61_004, 61_004)
 
 
 @pytest.fixture
@@ -209,3 +217,144 @@ def test_path_too_long_for_a_socket_is_refused(tmp_path: Path) -> None:
     path = str(tmp_path / ("n" * 120))
     with pytest.raises(ConfigError, match=r"^cannot listen on unix:.*too long"):
         listen(UnixAddress(path))
+
+
+def test_live_unix_socket_with_a_full_queue_is_refused(
+    sockets: ExitStack, tmp_path: Path
+) -> None:
+    """A server that accepts nobody lives all the same, and nobody waits for it."""
+    path = str(tmp_path / "socket")
+    stuck = sockets.enter_context(socket.socket(socket.AF_UNIX))
+    stuck.bind(path)
+    stuck.listen(0)
+    sockets.enter_context(socket.socket(socket.AF_UNIX)).connect(path)
+    with pytest.raises(ConfigError, match=r"another program does already$"):
+        listen(UnixAddress(path))
+
+
+@contextmanager
+def acting_as(user: int, group: int) -> Iterator[None]:
+    """Have the permissions of another user."""
+    groups = os.getgroups()
+    os.setgroups([])
+    os.setegid(group)
+    os.seteuid(user)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
+
+
+@pytest.fixture
+def common_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Be in a folder that all may search, whatever is above it."""
+    if os.geteuid():
+        give_up("not root")
+    tmp_path.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("mode", "welcome"),
+    [
+        pytest.param(0o600, {OWNER}, id="the owner"),
+        pytest.param(0o660, {OWNER, MEMBER}, id="the group too"),
+        pytest.param(0o666, {OWNER, MEMBER, STRANGER}, id="everybody"),
+        pytest.param(0o060, {MEMBER}, id="the group and not the owner"),
+        pytest.param(0, set(), id="nobody"),
+    ],
+)
+def test_mode_and_owner_say_who_may_connect(
+    sockets: ExitStack,
+    common_folder: Path,
+    mode: int,
+    welcome: set[tuple[int, int]],
+) -> None:
+    """As for any other file, whatever the umask."""
+    path = common_folder / "socket"
+    listeners = listen(UnixAddress(str(path)), access=Access(mode, OWNER))
+    sockets.enter_context(listeners[0])
+
+    for who in (OWNER, MEMBER, STRANGER):
+        with acting_as(*who), socket.socket(socket.AF_UNIX) as peer:
+            assert (peer.connect_ex("socket") == 0) is (who in welcome)
+    found = path.stat()
+    assert (found.st_mode & 0o7777, found.st_uid, found.st_gid) == (mode, *OWNER)
+
+
+def test_what_is_not_said_stays(sockets: ExitStack, common_folder: Path) -> None:
+    """The umask's mode without a mode, our own user without a user."""
+    path = common_folder / "socket"
+    before = os.umask(0o027)
+    try:
+        listeners = listen(UnixAddress(str(path)), access=Access(owner=(-1, 61_002)))
+    finally:
+        assert os.umask(before) == 0o027
+    sockets.enter_context(listeners[0])
+    found = path.stat()
+    assert (found.st_mode & 0o7777, found.st_uid, found.st_gid) == (0o750, 0, 61_002)
+
+
+def test_owner_that_we_may_not_set_is_refused(common_folder: Path) -> None:
+    """Only root gives files away; no socket is left behind, and the umask is back."""
+    folder = common_folder / "folder"
+    folder.mkdir()
+    os.chown(folder, *STRANGER)
+    before = os.umask(0o022)
+    try:
+        with (
+            acting_as(*STRANGER),
+            pytest.raises(ConfigError, match=r"--socket-owner: Operation not permi"),
+        ):
+            listen(UnixAddress("folder/socket"), access=Access(0o660, OWNER))
+    finally:
+        assert os.umask(before) == 0o022
+    assert list(folder.iterdir()) == []
+
+
+def test_stale_unix_socket_of_another_is_refused(
+    sockets: ExitStack, common_folder: Path
+) -> None:
+    """Where we may not remove it; the message is still a line."""
+    common_folder.chmod(0o1777)
+    access = Access(0o666)
+    listen(UnixAddress(str(common_folder / "socket")), access=access)[0].close()
+    with (
+        acting_as(*STRANGER),
+        pytest.raises(ConfigError, match=r"^cannot listen on unix:socket: Addr"),
+    ):
+        _listen(sockets, UnixAddress("socket"))
+
+
+@pytest.mark.e2e
+def test_nobody_connects_before_mode_and_owner_are_set(
+    serve: Serve, site: Path, tmp_path: Path
+) -> None:
+    """The file appears with its mode, and gets its owner before it is listened on.
+
+    So do the sockets of the metrics.
+    """
+    need("strace")
+    log, paths = tmp_path / "strace", (tmp_path / "one", tmp_path / "two")
+    serve(
+        site,
+        *("--listen", f"unix:{paths[0]}", "--metrics", f"unix:{paths[1]}"),
+        *("--socket-mode", "0606", "--socket-owner", f"{os.getuid()}"),
+        *("--workers", "1"),
+        prefix=("strace", "-f", "-o", str(log), "-e", "trace=umask,bind,/chown,listen"),
+    )
+
+    calls = log.read_text()
+    for path in paths:
+        assert re.search(
+            r"umask\(0171\) .*\n"
+            rf".* bind\(.*{path}.*\n"
+            r".* umask\(0[0-7]+\) .*\n"
+            rf".*chown.*{path}.* = 0\n"
+            r".* listen\(",
+            calls,
+        )
+        assert fetch(str(path), "/").status == 200

@@ -143,3 +143,16 @@ def test_every_default_is_what_its_option_accepts() -> None:
             assert getattr(config, name) == option.default
         if option.default not in (None, ()):
             assert option.parse(str(option.default)) == option.default
+
+
+def test_mode_is_that_of_every_unix_socket(
+    relay: Relay, target: Target, tmp_path: Path
+) -> None:
+    """Of those that are forwarded, and of that of the metrics."""
+    paths = (tmp_path / "forwarded", tmp_path / "metrics")
+    relay(
+        target(lambda client: client.sendall(b"here")),
+        *("--metrics", f"unix:{paths[1]}", "--socket-mode", "0604"),
+        listen=f"unix:{paths[0]}",
+    )
+    assert [path.stat().st_mode & 0o7777 for path in paths] == [0o604, 0o604]
