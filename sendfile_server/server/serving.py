@@ -42,8 +42,9 @@ DESCRIPTORS = 2
 _POOL_DEPTH = 1024
 # Long responses that threads send, at once; there is no queue.
 _BULK_THREADS = 4
-# Apart from those that wait for disks: nobody is in such a hurry for a hash.
-_HASHING_THREADS = 2
+# Apart from those that wait for disks: nobody is in such a hurry for a hash, which
+# takes a whole CPU, as the loop of each worker may.
+_HASHING_THREADS = 1
 # Of some 500 bytes each.
 _MOST_TAGS = 16384
 _LOG_CLOSE_S = 2.0

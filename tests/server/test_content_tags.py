@@ -25,7 +25,8 @@ from sendfile_server.semantics.preconditions import Validators
 from sendfile_server.semantics.representations import NO_VALIDATORS
 from sendfile_server.server.content_tags import ContentTags
 from sendfile_server.server.responder import SMALL_BODY
-from wire import Client, Response, fetch
+from tools import need
+from wire import Client, Response, fetch, get
 
 MTIME = 1_700_000_000
 DEADLINE_S = 20.0
@@ -147,6 +148,22 @@ def is_moved_on(file: OpenFile, path: Path) -> bool:
     return os.stat(path).st_ctime_ns != file.identity[4]
 
 
+def test_nobody_waits_too_long_for_a_hash(tagger: Tagger) -> None:
+    """It is not to be had in time then, but for those who ask later."""
+    content = bytes(128 * 1024 * 1024)  # more than anyone hashes in one turn
+    file, told = tagger.open(content), list[EntityTag | None]()
+
+    tagger.tags.hash(file, told.append)
+    tagger.clock.elapsed += 5
+    tagger.wait_for(told, 1)
+    assert told == [None]
+    assert tagger.validators(file) is None
+    tag = EntityTag(tag_of(content).encode())
+    tagger.clock.elapsed -= 5
+    assert tagger.told(file, file) == [tag, tag]
+    assert tagger.validators(file) == Validators(tag, MTIME)
+
+
 def test_same_file_in_another_state_is_another(tagger: Tagger) -> None:
     """The tag that is known is of the state that was hashed."""
     file = tagger.open()
@@ -262,6 +279,34 @@ def test_date_is_that_of_the_replica(
         part = "Range: bytes=1-2"
         assert fetch(one, target, part, f"If-Range: {date}").status == 206
         assert fetch(two, target, part, f"If-Range: {date}").status == 200
+
+
+def test_what_was_found_before_the_hash_is_looked_at_again_after_it(
+    serve: Serve, tmp_path: Path
+) -> None:
+    """If a second has passed meanwhile, the answer may be of an older file by then."""
+    need("strace")
+    trees = make_replicas(tmp_path)
+    (trees[1] / "big").write_bytes(CONTENT[::-1])
+    slow = "inject=preadv,preadv2:delay_enter=1500000:when=1"
+    traced = ("strace", "-f", "-o", "/dev/null", "-e", slow)
+    options = ("--workers", "1", "--etag", "content")
+    server = serve(tmp_path, *options, prefix=(*traced, *clock_ahead(tmp_path)))
+    path = os.path.realpath(trees[0] / "big")
+
+    def is_found() -> bool:
+        descriptors = Path(f"/proc/{server.pid}/fd").iterdir()
+        return path in map(os.path.realpath, descriptors)
+
+    with Client(server.port) as client:
+        ask = partial(client.request, method="HEAD")
+        ask("/one/small")  # whose kind of request is remembered
+        client.send(get("/one/big", method="HEAD"))
+        wait_until(is_found, "the file to be found")
+        trees[0].rename(tmp_path / "old")
+        trees[1].rename(trees[0])
+        assert client.response("HEAD").fields["etag"] == tag_of(CONTENT)
+        assert ask("/one/big").fields["etag"] == tag_of(CONTENT[::-1])
 
 
 def test_time_of_reproducible_builds_matters_to_no_tag(
