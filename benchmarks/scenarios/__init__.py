@@ -4,6 +4,7 @@ from benchmarks.scenarios import (
     beside_downloads,
     cold_disk,
     idle_connections,
+    in_use,
     overlayfs,
     relay,
     relay_many,
@@ -16,6 +17,7 @@ from benchmarks.scenarios.with_wrk import ROWS, make_scenario
 
 _OF_SERVERS = (
     *map(make_scenario, ROWS),
+    in_use.SCENARIO,
     beside_downloads.SCENARIO,
     cold_disk.SCENARIO,
     *overlayfs.SCENARIOS,
