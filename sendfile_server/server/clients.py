@@ -39,6 +39,7 @@ def client_finder(source: str | None, trusted: Sequence[Network]) -> FindClient:
         )
         return str(client).encode() if client else UNIX_PEER
 
+    @lru_cache(maxsize=256)  # and so do their heads
     def find(peer: bytes, head: bytes) -> bytes:
         values = pattern.findall(head)
         return find_in(peer, tuple(values)) if values else peer
