@@ -1,6 +1,6 @@
 """What one worker has answered, counted from its exchanges, and all that is told."""
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from sendfile_server.server.service import Service
 _METHODS = {method: method.decode() for method in ALLOWED}
 _OTHER = "other"
 _STATUSES = ("2xx", "3xx", "4xx", "5xx")
-# Seconds; a last bucket has no bound.
+# Seconds; a last bucket has none.
 _BOUNDS = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0, 60.0)
 
 
@@ -26,8 +26,10 @@ class Counters:
 
     def __init__(self) -> None:
         self._requests: Counter[tuple[str, str]] = Counter()
-        self._buckets = [0] * (len(_BOUNDS) + 1)
+        self._within = [0] * len(_BOUNDS)
         self._seconds = 0.0
+        self.count = 0
+        """How many there were."""
         self.body_bytes = 0
         """Of responses that were sent, or as far as they were."""
 
@@ -36,28 +38,27 @@ class Counters:
         """What all of them took together."""
         return round(self._seconds * 1e6)
 
-    @property
-    def count(self) -> int:
-        """How many there were."""
-        return sum(self._buckets)
-
     def tell(self, exchanges: Sequence[Exchange]) -> None:
-        """Count *exchanges*."""
-        requests, buckets = self._requests, self._buckets
-        for _, _, took, head, status, sent in exchanges:
+        """Count *exchanges*, by the column: that takes half as long as one by one."""
+        _, _, took, heads, statuses, sent = zip(*exchanges, strict=True)
+        kinds = Counter(zip(heads, statuses, strict=True))
+        for (head, status), count in kinds.items():
             method = _METHODS.get(head[: head.find(b" ")], _OTHER)
-            requests[method, _STATUSES[status // 100 - 2]] += 1
-            buckets[bisect_left(_BOUNDS, took)] += 1
-            self._seconds += took
-            self.body_bytes += sent
+            self._requests[method, _STATUSES[status // 100 - 2]] += count
+        durations = sorted(took)
+        for bucket, bound in enumerate(_BOUNDS):
+            self._within[bucket] += bisect_right(durations, bound)
+        self._seconds += sum(took)
+        self.count += len(exchanges)
+        self.body_bytes += sum(sent)
 
     def requests(self, method: str, status: str) -> int:
         """Return how many there were with a method and a class of status."""
         return self._requests[method, status]
 
     def within(self, bucket: int) -> int:
-        """Return how many took no longer than the bound of that number."""
-        return sum(self._buckets[: bucket + 1])
+        """Return how many took no longer than the bound of that number, if any."""
+        return self._within[bucket] if bucket < len(_BOUNDS) else self.count
 
 
 @dataclass(frozen=True, slots=True)
