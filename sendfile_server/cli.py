@@ -3,7 +3,7 @@
 import difflib
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass
 from typing import Any, NoReturn
 
@@ -26,8 +26,11 @@ class _Program:
     config_type: type
     check: Callable[[Any], None]
     """Raises ConfigError unless what the configuration asks for can be done."""
-    run: Callable[[Any], int]
-    """Returns the exit code."""
+    run: Callable[[Any, Callable[[], Any]], int]
+    """Does what the configuration asks for, and returns the exit code.
+
+    It is also given what reads the configuration again, or raises ConfigError.
+    """
 
     @property
     def prefix(self) -> str:
@@ -209,15 +212,29 @@ def _make_option(name: str, option: Option, variable: str) -> click.Option:
 
 def _run(program: _Program) -> Callable[..., int]:
     def run(*, only_check: bool, **given: Any) -> int:  # noqa: ANN401 - any option's
-        set_ones = {k: v for k, v in given.items() if v not in (None, ())}
-        config = program.config_type(**set_ones)
+        config = _configure(program, given)
         if only_check:
             program.check(config)
             click.echo(f"{program.name}: the configuration is valid", err=True)
             return 0
-        return program.run(config)
+        return program.run(config, lambda: _read_again(program))
 
     return run
+
+
+def _read_again(program: _Program) -> object:
+    """Return what is asked for by now, or raise ConfigError."""
+    try:
+        with _command(program).make_context(program.name, sys.argv[1:]) as context:
+            return _configure(program, context.params)
+    except click.ClickException as error:
+        raise ConfigError(error.format_message()) from None
+
+
+def _configure(program: _Program, given: Mapping[str, Any]) -> Any:  # noqa: ANN401 - the program's
+    known = (*arguments(program.config_type), *options(program.config_type))
+    set_ones = {k: given[k] for k in known if given[k] not in (None, ())}
+    return program.config_type(**set_ones)
 
 
 def _load_file(

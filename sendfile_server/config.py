@@ -10,13 +10,13 @@ from sendfile_server.errors import ConfigError
 from sendfile_server.options import (
     HOST,
     Access,
-    Address,
+    Entrance,
     Network,
     TcpAddress,
     argument,
     one_of,
     option,
-    parse_address,
+    parse_entrance,
     parse_flag,
     parse_mode,
     parse_network,
@@ -120,12 +120,13 @@ class Common:
         "S",
         "For the whole PROXY header, where there must be one.",
     )
-    metrics: Address | None = option(  # noqa: RUF009 - a field
+    metrics: Entrance | None = option(  # noqa: RUF009 - a field
         None,
-        parse_address,
+        parse_entrance,
         "What to tell",
         "ADDR",
-        "HOST:PORT, [IPV6]:PORT or unix:PATH to tell /metrics, /live and /ready at.",
+        "HOST:PORT, [IPV6]:PORT, unix:PATH or fd:NAME to tell /metrics, /live and"
+        " /ready at.",
     )
     grace: int = option(
         30,
@@ -156,13 +157,13 @@ class Config(Common):
     port: int = option(
         8080, parse_port, "Where to listen", "N", "TCP port; 0 picks a free one."
     )
-    listen: tuple[Address, ...] = option(
+    listen: tuple[Entrance, ...] = option(
         (),
-        parse_address,
+        parse_entrance,
         "Where to listen",
         "ADDR",
-        "HOST:PORT, [IPV6]:PORT or unix:PATH, instead of --host and --port. May be"
-        " given more than once.",
+        "HOST:PORT, [IPV6]:PORT, unix:PATH or fd:NAME (given by systemd), instead of"
+        " --host and --port. May be given more than once.",
     )
     base_path: str = option(
         "/",
@@ -268,6 +269,6 @@ class Config(Common):
             raise ConfigError("--trusted-proxy is for --client-address, which is unset")
 
     @property
-    def addresses(self) -> tuple[Address, ...]:
-        """Where to listen."""
-        return self.listen or (TcpAddress(self.host, self.port),)
+    def address(self) -> TcpAddress:
+        """Where to listen, unless it is said otherwise."""
+        return TcpAddress(self.host, self.port)

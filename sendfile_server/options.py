@@ -47,6 +47,13 @@ class Access:
     """Of its file, user and group, as chown(2) takes them; None is who we are."""
 
 
+@dataclass(frozen=True, slots=True)
+class GivenSocket:
+    """A socket that whoever started us listens on already, by its name."""
+
+    name: str
+
+
 # Names, IPv4, IPv6 with a zone; what it stands for is the resolver's to say.
 HOST = re.compile(r"[A-Za-z0-9_.:%-]+")
 # No sign, no underscore, no digits but ASCII's, as int() would take.
@@ -57,7 +64,13 @@ _NETWORK = re.compile(r"[0-9A-Fa-f.:]+(?:/[0-9]+)?")
 # The leading zero is a must: TOML reads 0o660 as 432, which is octal for another mode.
 _MODE = re.compile(r"0[0-7]{3}")
 
+# As systemd.socket(5) has it for FileDescriptorName=.
+_SOCKET_NAME = re.compile(r"[!-9;-~]{1,255}")
+
 Address = TcpAddress | UnixAddress
+
+Entrance = Address | GivenSocket
+"""Where clients come in."""
 
 Network = IPv4Network | IPv6Network | Literal["unix:"]
 """From where someone connects; the last is whoever comes by a Unix socket."""
@@ -147,10 +160,22 @@ def parse_address(value: str) -> Address:
     return TcpAddress(host, parse_port(port))
 
 
-def describe(place: Address) -> str:
-    """Return *place* as `parse_address` reads it."""
+def parse_entrance(value: str) -> Entrance:
+    scheme, _, name = value.partition(":")
+    if scheme == "fd" and _SOCKET_NAME.fullmatch(name):
+        return GivenSocket(name)
+    try:
+        return parse_address(value)
+    except ValueError as error:
+        raise ValueError(f"{error}, or fd:NAME") from None
+
+
+def describe(place: Entrance) -> str:
+    """Return *place* as `parse_entrance` reads it."""
     if isinstance(place, UnixAddress):
         return f"unix:{place.path}"
+    if isinstance(place, GivenSocket):
+        return f"fd:{place.name}"
     host = f"[{place.host}]" if ":" in place.host else place.host
     return f"{host}:{place.port}"
 

@@ -15,6 +15,23 @@ HOST = f"127.{os.getpid() >> 16 & 63 | 64}.{os.getpid() >> 8 & 255}.{os.getpid()
 PORT = 8079
 # Another than a proxy has, when it connects to a server.
 CLIENT = "127.0.0.9"
+# The whole of a configuration of nginx, without the daemon.
+MAIN = """
+daemon off;
+master_process off;
+pid {folder}/pid;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    types {{ text/html html; text/plain txt; }}
+    {included}
+}}
+"""
 JSON = ("--access-log-format", "json")
 
 

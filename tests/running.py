@@ -33,11 +33,17 @@ class Server:
         """Its process id: that of what strace runs, if it runs under strace."""
         pid = self.process.pid
         is_traced = Path(f"/proc/{pid}/comm").read_text() == "strace\n"
-        return _children(pid)[0] if is_traced else pid
+        return children(pid)[0] if is_traced else pid
 
     def children(self) -> list[int]:
         """Return the process ids of its workers."""
-        return _children(self.pid)
+        return children(self.pid)
+
+    @property
+    def worker(self) -> int:
+        """The process id of its only worker."""
+        (worker,) = self.children()
+        return worker
 
     def processes(self) -> list[int]:
         """Return all its process ids."""
@@ -49,9 +55,10 @@ class Server:
         return self.process.wait(DEADLINE_S)
 
 
-def _children(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(child) for child in children.split()]
+def children(pid: int) -> list[int]:
+    """Return the process ids of the children of a process."""
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in found.split()]
 
 
 class Serve(Protocol):

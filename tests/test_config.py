@@ -181,17 +181,8 @@ def test_every_default_is_what_its_option_accepts() -> None:
 
 def test_listens_on_host_and_port_by_default() -> None:
     """Without --listen there is one address, and it is this machine's own."""
-    assert Config(directory=".").addresses == (TcpAddress("127.0.0.1", 8080),)
-    assert Config(directory=".", host="::1", port=1).addresses == (
-        TcpAddress("::1", 1),
-    )
-
-
-def test_listen_replaces_host_and_port() -> None:
-    """With --listen there are its addresses, in their order."""
-    listen = (UnixAddress("/a"), TcpAddress("::1", 80))
-
-    assert Config(directory=".", listen=listen).addresses == listen
+    assert Config(directory=".").address == TcpAddress("127.0.0.1", 8080)
+    assert Config(directory=".", host="::1", port=1).address == TcpAddress("::1", 1)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,10 @@ class LogFile:
         except OSError as error:
             raise ConfigError(f"cannot write {path}: {error.strerror}") from None
 
+    def close(self) -> None:
+        """Let go of it in this process."""
+        os.close(self.descriptor)
+
     def reopen(self) -> None:
         """Go on in what is at the path now; without that, in the old file.
 
@@ -32,4 +36,4 @@ class LogFile:
             _log.error("%s; the old file stays", error)
             return
         os.dup2(fresh.descriptor, self.descriptor, inheritable=False)
-        os.close(fresh.descriptor)
+        fresh.close()

@@ -43,6 +43,14 @@ def listen(
     return _listen_tcp(address, inherited)
 
 
+def inherit(listeners: list[socket.socket], inherited: Inherited) -> None:
+    """Have connections of *listeners* inherit these options, where they are of TCP."""
+    for listener in listeners:
+        if listener.family != socket.AF_UNIX:
+            for option in inherited:
+                listener.setsockopt(*option)
+
+
 def describe_bound(listener: socket.socket) -> str:
     """Return the address of *listener*, as it is written in a configuration."""
     if listener.family == socket.AF_UNIX:

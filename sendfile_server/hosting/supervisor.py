@@ -1,8 +1,11 @@
-"""Keep a number of worker processes running, and end them in order.
+"""Keep a crew of workers running, replace it by another, and end in order.
 
-Each worker has a socket to here. It says something once when it is ready and
-then every second; whoever is silent for too long is replaced. The end of the
-socket tells a worker that its supervisor is gone.
+A worker that has ended, or is silent for too long, is replaced.
+
+A new configuration has a crew of its own. Once all of that are ready, the former
+one is retired: it accepts nobody, and ends when its clients have left. If they can't
+be, nothing has changed. A new version of the program is another process, which goes
+on with our sockets.
 """
 
 import logging
@@ -11,8 +14,11 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import Protocol
+
+from sendfile_server.hosting.crew import SIGNALS, Crew, WorkerProcess, start_worker
+from sendfile_server.hosting.notify import Notifier
+from sendfile_server.hosting.successor import Successor, tell_predecessor
 
 _log = logging.getLogger(__name__)
 
@@ -21,69 +27,57 @@ _SILENCE_S = 10.0
 _TOO_SHORT_LIFE_S = 1.0
 # What a worker may need beyond its grace, to write its log and leave.
 _LEAVE_S = 5.0
-
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGUSR1)
-"""What the supervisor hears; a worker begins with these blocked."""
-
-Work = Callable[[int, socket.socket], None]
-"""Runs in a worker process, with its number and its socket to the supervisor."""
+_SUCCESSION_S = 60.0
 
 
-@dataclass(eq=False, slots=True)
-class _Worker:
-    number: int
-    """Counted from 0; a successor has that of its predecessor."""
-    pid: int
-    link: socket.socket
-    started: float = field(default_factory=time.monotonic)
-    last_beat: float = field(default_factory=time.monotonic)
-    is_ready: bool = False
-    predecessor: "_Worker | None" = None
-    """Silent; to be killed when this one is ready."""
-    has_successor: bool = False
+class Host(Protocol):
+    """What a supervisor asks for."""
 
+    def reload(self) -> Crew | None:
+        """Read the configuration again; None if it can't be used, which is logged."""
 
-@dataclass(frozen=True, slots=True)
-class Duties:
-    """What a supervisor calls besides."""
+    def start_successor(self) -> Successor | None:
+        """Start the program again; None if that can't be done, which is logged."""
 
-    announce: Callable[[], None]
-    """Once, when all workers are ready."""
-    leave: Callable[[], None]
-    """Once, when all workers have been told to stop."""
-    reopen_logs: Callable[[], None]
-    """At SIGUSR1, which the workers get too."""
+    def hand_over(self) -> None:
+        """Leave all sockets to the successor."""
+
+    def leave(self) -> None:
+        """Stop listening: all workers have been told to stop."""
+
+    def reopen_logs(self) -> None:
+        """Do what SIGUSR1 asks for, which the workers get too."""
 
 
 class Supervisor:
-    """Runs *count* processes of *work* until SIGTERM or SIGINT."""
+    """Runs one crew after the other until SIGTERM or SIGINT."""
 
-    def __init__(
-        self,
-        count: int,
-        work: Work,
-        duties: Duties,
-        grace: float,
-    ) -> None:
-        """Prepare; a worker is given *grace* seconds to finish."""
-        self._count = count
-        self._work = work
-        self._duties = duties
-        self._grace = grace
-        self._workers: dict[int, _Worker] = {}
-        self._missing: list[tuple[float, int]] = []
-        """When to start which worker, by monotonic time and number."""
-        self._is_announced = False
+    def __init__(self, crew: Crew, host: Host, notifier: Notifier) -> None:
+        """Prepare to begin with *crew*."""
+        self._coming: Crew | None = crew
+        """Whose workers are not all ready yet."""
+        self._serving: Crew | None = None
+        self._host = host
+        self._notifier = notifier
+        self._workers: dict[int, WorkerProcess] = {}
+        self._missing: list[tuple[float, Crew, int]] = []
+        """When to start which worker, by monotonic time, crew and number."""
+        self._is_reload_due = False
+        self._successor: Successor | None = None
+        """Started, and not serving yet."""
+        self._has_handed_over = False
+        self._grace = crew.grace
         self._stop_end: float | None = None
         self._has_failed = False
+        self._had_terminal = _has_terminal()
         self._selector = selectors.DefaultSelector()
         self._signals, self._signal_end = socket.socketpair()
 
     def run(self) -> int:
         """Return the exit code: 0, 1 if no worker could start, 130 if interrupted."""
         self._catch_signals()
-        for number in range(self._count):
-            self._start(number)
+        if self._coming:
+            self._begin(self._coming)
         while self._workers or self._missing:
             for key, _ in self._selector.select(timeout=0.5):
                 if key.fileobj is self._signals:
@@ -91,9 +85,10 @@ class Supervisor:
                         self._tell_all(signal.SIGKILL)
                         return 130
                 else:
-                    self._hear(key.data)
+                    key.data()
             self._reap()
             self._look_after()
+            self._notifier.give_sign()
         return 1 if self._has_failed else 0
 
     def _catch_signals(self) -> None:
@@ -105,58 +100,151 @@ class Supervisor:
         self._selector.register(self._signals, selectors.EVENT_READ)
 
     def _handle_signals(self) -> bool:
-        """Begin to stop if told to; True if told to leave at once."""
+        """Do what was asked for; True if told to leave at once."""
         for number in self._signals.recv(256):
-            if number == signal.SIGINT and self._stop_end is not None:
-                return True
-            if number in (signal.SIGINT, signal.SIGTERM):
-                self._stop()
-            if number == signal.SIGUSR1:
-                self._duties.reopen_logs()
-                self._tell_all(signal.SIGUSR1)
+            match number:
+                case signal.SIGINT if self._stop_end is not None:
+                    return True
+                case signal.SIGINT | signal.SIGTERM:
+                    self._stop()
+                case signal.SIGHUP if self._had_terminal and not _has_terminal():
+                    self._stop()  # nobody is there any more who could
+                case signal.SIGHUP:
+                    self._reload()
+                case signal.SIGUSR1:
+                    self._host.reopen_logs()
+                    self._tell_all(signal.SIGUSR1)
+                case signal.SIGUSR2:
+                    self._upgrade()
+                case _:
+                    pass  # of a child: each turn reaps
         return False
 
-    def _start(self, number: int, predecessor: _Worker | None = None) -> None:
-        ours, theirs = socket.socketpair()
-        # A signal that comes before the worker is ready for it waits; the worker
-        # unblocks them when it is.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        pid = os.fork()
-        if pid == 0:
-            # Only while nobody else has our end does its end tell that we are gone.
-            ours.close()
-            self._become_worker(number, theirs)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        theirs.close()
-        ours.setblocking(False)
-        worker = self._workers[pid] = _Worker(
-            number, pid, ours, predecessor=predecessor
-        )
-        self._selector.register(ours, selectors.EVENT_READ, worker)
+    # One crew after the other.
 
-    def _become_worker(self, number: int, link: socket.socket) -> None:
-        """Run in the new process, and never return."""
-        code = 1
+    def _reload(self) -> None:
+        if self._stop_end is not None or self._has_handed_over:
+            return
+        if self._coming or self._successor:
+            self._is_reload_due = True
+            return
+        self._notifier.tell_reloading()
+        self._coming = self._host.reload()
+        if self._coming:
+            self._begin(self._coming)
+        else:
+            self._notifier.tell("READY=1")
+
+    def _begin(self, crew: Crew) -> None:
+        self._grace = crew.grace
+        for number in range(crew.count):
+            if crew is self._coming:
+                self._start(crew, number)
+
+    def _take_over(self, crew: Crew) -> None:
+        former, self._serving, self._coming = self._serving, crew, None
+        crew.take_over()
+        if former:
+            self._retire(former)
+        self._notifier.tell("READY=1")
+        tell_predecessor()
+        self._reload_if_due()
+
+    def _give_up(self, crew: Crew) -> None:
+        self._coming = None
+        self._forget_missing(crew)
+        for worker in self._members(crew):
+            worker.kill()
+        if self._serving is None:
+            self._has_failed = True
+            self._stop()
+            return
+        _log.error("its workers can't start: the configuration stays as it was")
+        self._grace = self._serving.grace
+        crew.give_up()
+        self._notifier.tell("READY=1")
+        self._reload_if_due()
+
+    def _reload_if_due(self) -> None:
+        if self._is_reload_due:
+            self._is_reload_due = False
+            self._reload()
+
+    def _retire(self, crew: Crew) -> None:
+        self._forget_missing(crew)
+        for worker in self._members(crew):
+            worker.retire()
+
+    def _forget_missing(self, crew: Crew) -> None:
+        self._missing = [each for each in self._missing if each[1] is not crew]
+
+    def _members(self, crew: Crew) -> list[WorkerProcess]:
+        return [each for each in self._workers.values() if each.crew is crew]
+
+    # Another process in our place.
+
+    def _upgrade(self) -> None:
+        if self._stop_end is not None or self._has_handed_over:
+            return
+        if self._coming or self._successor:
+            _log.error("cannot upgrade before all workers are ready")
+            return
+        if os.getpid() == 1:
+            _log.error("cannot upgrade: with the first process a container ends")
+            return
+        successor = self._successor = self._host.start_successor()
+        if successor:
+            _log.info("process %d is to take over", successor.pid)
+            self._selector.register(
+                successor.link, selectors.EVENT_READ, self._hear_successor
+            )
+
+    def _hear_successor(self) -> None:
+        successor, self._successor = self._successor, None
+        assert successor
+        self._selector.unregister(successor.link)
+        if successor.is_serving():
+            self._hand_over(successor.pid)
+            return
+        os.kill(successor.pid, signal.SIGKILL)
+        os.waitpid(successor.pid, 0)
+        if self._stop_end is None:
+            _log.error("process %d could not take over", successor.pid)
+            self._reload_if_due()
+
+    def _hand_over(self, pid: int) -> None:
+        self._has_handed_over = True
+        self._notifier.tell(f"MAINPID={pid}")
+        self._host.hand_over()
+        if self._serving:
+            self._retire(self._serving)
+        self._serving = None
+        _log.info("process %d has taken over", pid)
+
+    # Workers.
+
+    def _start(
+        self, crew: Crew, number: int, predecessor: WorkerProcess | None = None
+    ) -> None:
         try:
-            signal.set_wakeup_fd(-1)
-            for each in (signal.SIGTERM, signal.SIGCHLD):
-                signal.signal(each, signal.SIG_DFL)
-            # A terminal sends it to all; the supervisor decides.
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            self._selector.close()
-            for other in self._workers.values():
-                other.link.close()
-            self._work(number, link)
-            code = 0
-        except BaseException:  # noqa: BLE001
-            # Nobody else would tell; and an exception must not leave by the
-            # supervisor's stack.
-            _log.exception("the worker failed")
-        finally:
-            # A thread that is stuck in a disk can't be joined.
-            os._exit(code)
+            worker = start_worker(crew, number, self._let_go)
+        except OSError as error:
+            _log.error("cannot start a worker: %s", error.strerror)
+            self._lack(crew, number, _TOO_SHORT_LIFE_S)
+            return
+        worker.predecessor = predecessor
+        self._workers[worker.pid] = worker
+        self._selector.register(
+            worker.link, selectors.EVENT_READ, lambda: self._hear(worker)
+        )
 
-    def _hear(self, worker: _Worker) -> None:
+    def _let_go(self) -> None:
+        """Close what is only ours, in a worker."""
+        self._selector.close()
+        for worker in self._workers.values():
+            worker.link.close()
+
+    def _hear(self, worker: WorkerProcess) -> None:
         try:
             said = worker.link.recv(4096)
         except BlockingIOError:
@@ -173,12 +261,11 @@ class Supervisor:
         worker.is_ready = True
         if worker.predecessor and worker.predecessor.pid in self._workers:
             # It answers nothing, so it can't be asked to drain.
-            os.kill(worker.predecessor.pid, signal.SIGKILL)
-        ready = sum(each.is_ready for each in self._workers.values())
-        is_due = not self._is_announced and self._stop_end is None
-        if ready == self._count and is_due:
-            self._is_announced = True
-            self._duties.announce()
+            worker.predecessor.kill()
+        crew = worker.crew
+        ready = sum(each.is_ready for each in self._members(crew))
+        if crew is self._coming and ready == crew.count and self._stop_end is None:
+            self._take_over(crew)
 
     def _reap(self) -> None:
         for worker in list(self._workers.values()):
@@ -187,21 +274,28 @@ class Supervisor:
                 del self._workers[pid]
                 self._replace_dead(worker, os.waitstatus_to_exitcode(status))
 
-    def _replace_dead(self, worker: _Worker, code: int) -> None:
-        if self._stop_end is not None:
+    def _replace_dead(self, worker: WorkerProcess, code: int) -> None:
+        if self._stop_end is not None or worker.is_killed:
             return
-        how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-        # With code 0 it was told to, as by a signal to the whole process group.
-        level = logging.ERROR if code else logging.INFO
-        _log.log(level, "worker %d ended %s", worker.pid, how)
-        if not self._is_announced and not worker.is_ready:
-            self._has_failed = True
-            self._stop()
-        elif not worker.has_successor:
-            now = time.monotonic()
-            lived = now - worker.started
+        is_needed = self._is_needed(worker.crew)
+        if code or is_needed:
+            how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
+            # With code 0 it was told to, as by a signal to the whole process group.
+            level = logging.ERROR if code else logging.INFO
+            _log.log(level, "worker %d ended %s", worker.pid, how)
+        if is_needed and not worker.has_successor:
+            lived = time.monotonic() - worker.started
             delay = _TOO_SHORT_LIFE_S if lived < _TOO_SHORT_LIFE_S else 0.0
-            self._missing.append((now + delay, worker.number))
+            self._lack(worker.crew, worker.number, delay, was_ready=worker.is_ready)
+
+    def _lack(
+        self, crew: Crew, number: int, delay: float, *, was_ready: bool = False
+    ) -> None:
+        """Start a worker later; a crew of which one was never ready is given up."""
+        if crew is self._coming and not was_ready:
+            self._give_up(crew)
+        else:
+            self._missing.append((time.monotonic() + delay, crew, number))
 
     def _look_after(self) -> None:
         now = time.monotonic()
@@ -209,26 +303,46 @@ class Supervisor:
             if now > self._stop_end:
                 self._tell_all(signal.SIGKILL)
             return
+        if self._successor and now - self._successor.started > _SUCCESSION_S:
+            os.kill(self._successor.pid, signal.SIGKILL)
         for due in [due for due in self._missing if due[0] <= now]:
             self._missing.remove(due)
-            self._start(due[1])
+            self._start(due[1], due[2])
         for worker in list(self._workers.values()):
             if now - worker.last_beat > _SILENCE_S and not worker.has_successor:
-                _log.error(
-                    "worker %d has been silent for %d s and is replaced",
-                    worker.pid,
-                    now - worker.last_beat,
-                )
-                worker.has_successor = True
-                self._start(worker.number, predecessor=worker)
+                self._replace_silent(worker, now - worker.last_beat)
+
+    def _replace_silent(self, worker: WorkerProcess, seconds: float) -> None:
+        _log.error(
+            "worker %d has been silent for %d s and is replaced", worker.pid, seconds
+        )
+        if worker.crew is self._coming and self._serving:
+            self._give_up(worker.crew)
+        elif self._is_needed(worker.crew):
+            worker.has_successor = True
+            self._start(worker.crew, worker.number, predecessor=worker)
+        else:
+            worker.kill()
+
+    def _is_needed(self, crew: Crew) -> bool:
+        return crew in (self._serving, self._coming)
 
     def _stop(self) -> None:
-        if self._stop_end is None:
-            self._stop_end = time.monotonic() + self._grace + _LEAVE_S
-            self._missing.clear()
-            self._tell_all(signal.SIGTERM)
-            self._duties.leave()
+        if self._stop_end is not None:
+            return
+        self._stop_end = time.monotonic() + self._grace + _LEAVE_S
+        self._missing.clear()
+        self._tell_all(signal.SIGTERM)
+        if not self._has_handed_over:
+            self._notifier.tell("STOPPING=1")
+            self._host.leave()
+        if self._successor:
+            os.kill(self._successor.pid, signal.SIGTERM)
 
     def _tell_all(self, number: signal.Signals) -> None:
         for pid in self._workers:
             os.kill(pid, number)
+
+
+def _has_terminal() -> bool:
+    return os.isatty(2)

@@ -39,7 +39,7 @@ class Worker:
         self.on_end: Callable[[], None] = _nothing
         """Called when the loop has stopped."""
         self._grace = grace
-        self._drain_end = 0.0
+        self._drain_end: float | None = None
         self.accepted = 0
         """How many guests there were so far."""
         self._guests: set[Guest] = set()
@@ -95,30 +95,61 @@ class Worker:
         """Call *handler* on the loop when signal *number* comes."""
         self.loop.add_signal_handler(number, handler)
 
-    def drain_at_end_of(self, link: socket.socket) -> None:
-        """Drain when the peer of *link*, which never sends, is gone."""
+    def heed(self, link: socket.socket) -> None:
+        """Retire when the peer of *link* sends something; drain when it is gone."""
 
-        def drain() -> None:
-            self.loop.remove_reader(link.fileno())
-            self.drain()
+        def listen() -> None:
+            try:
+                is_told = link.recv(16) != b""
+            except BlockingIOError:
+                return
+            except OSError:
+                is_told = False
+            if is_told:
+                self.retire()
+            else:
+                self.loop.remove_reader(link.fileno())
+                self.drain()
 
-        self.loop.add_reader(link.fileno(), drain)
+        self.loop.add_reader(link.fileno(), listen)
+
+    def retire(self) -> None:
+        """Accept no more, and end when the last guest has left by itself.
+
+        Nobody is in a hurry: an idle guest stays for as long as it might have
+        anyway, so that none is closed on just when it asks for more.
+        """
+        if not self.is_draining:
+            self._stop_accepting()
+            for listener in self._side_listeners:
+                listener.stop()
+            self._side_listeners.clear()
+            self._end_when_empty()
 
     def drain(self) -> None:
         """Accept no more, finish what is under way, and end after the grace."""
-        if self.is_draining:
-            return
+        if self._drain_end is None:
+            self._drain_end = self.loop.time() + self._grace
+            if not self.is_draining:
+                self._stop_accepting()
+            self._end_when_drained(self._drain_end)
+
+    def _stop_accepting(self) -> None:
         self.is_draining = True
         self.on_drain()
-        self._drain_end = self.loop.time() + self._grace
         for listener in self._listeners:
             listener.stop()
-        self._end_when_drained()
 
-    def _end_when_drained(self) -> None:
-        is_over = self.loop.time() >= self._drain_end
+    def _end_when_empty(self) -> None:
+        if self._guests:
+            self.loop.call_later(_DRAIN_INTERVAL_S, self._end_when_empty)
+        else:
+            self.loop.stop()
+
+    def _end_when_drained(self, end: float) -> None:
+        is_over = self.loop.time() >= end
         if not is_over and not all(each.is_idle for each in self._guests):
-            self.loop.call_later(_DRAIN_INTERVAL_S, self._end_when_drained)
+            self.loop.call_later(_DRAIN_INTERVAL_S, self._end_when_drained, end)
             return
         # Something may have come meanwhile for a guest that seemed idle.
         for guest in list(self._guests):
@@ -126,7 +157,7 @@ class Worker:
                 guest.read()
         idle = [each for each in self._guests if each.is_idle]
         if not is_over and len(idle) < len(self._guests):
-            self.loop.call_later(_DRAIN_INTERVAL_S, self._end_when_drained)
+            self.loop.call_later(_DRAIN_INTERVAL_S, self._end_when_drained, end)
             return
         for guest in idle:
             guest.close()

@@ -7,11 +7,13 @@ from sendfile_server.errors import ConfigError
 from sendfile_server.hosting.proxy_protocol import FORMATS
 from sendfile_server.options import (
     Address,
+    Entrance,
     TcpAddress,
     argument,
     one_of,
     option,
     parse_address,
+    parse_entrance,
     parse_flag,
     parse_seconds,
     parse_text,
@@ -23,7 +25,7 @@ from sendfile_server.options import (
 class Forward:
     """Where to listen, and where to connect for each who comes."""
 
-    listen: Address
+    listen: Entrance
     target: Address
 
 
@@ -31,14 +33,14 @@ def _parse_forward(value: str) -> Forward:
     listen, equals, target = value.partition("=")
     if not equals:
         raise ValueError("expected LISTEN=TARGET")
-    return Forward(parse_address(listen), parse_address(target))
+    return Forward(parse_entrance(listen), parse_address(target))
 
 
 @dataclass(frozen=True, kw_only=True)
 class RelayConfig(Common):
     """One validated configuration of ``splice-relay``. Times are in seconds."""
 
-    listen: Address | None = argument("LISTEN", parse_address, None)  # noqa: RUF009 - a field
+    listen: Entrance | None = argument("LISTEN", parse_entrance, None)  # noqa: RUF009 - a field
     target: Address | None = argument("TARGET", parse_address, None)  # noqa: RUF009 - a field
     forward: tuple[Forward, ...] = option(
         (),

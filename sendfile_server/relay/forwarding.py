@@ -41,7 +41,7 @@ Door = tuple[socket.socket, Address]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Opened:
+class Shared:
     """What is there before any worker is, and is shared by them."""
 
     doors: list[Door]
@@ -57,7 +57,7 @@ def count_descriptors(config: RelayConfig) -> int:
     return _DESCRIPTORS + (_RECORDED_DESCRIPTORS if config.record else 0)
 
 
-def make_worker(config: RelayConfig, opened: Opened, place: Place) -> Worker:
+def make_worker(config: RelayConfig, shared: Shared, place: Place) -> Worker:
     """Prepare to forward what comes by the doors."""
     worker = Worker(place, config.grace, config.idle_timeout)
     spare = kept_files(count_descriptors(config) * place.max_connections)
@@ -73,9 +73,9 @@ def make_worker(config: RelayConfig, opened: Opened, place: Place) -> Worker:
     )
     sheet = Sheet(SAMPLES, service.tally, place.board, place.number)
     # One line is enough.
-    shown = opened.progress if place.number == 0 else None
-    if opened.archive is not None:
-        service.recordings = _prepare_recordings(service, opened.archive, place)
+    shown = shared.progress if place.number == 0 else None
+    if shared.archive is not None:
+        service.recordings = _prepare_recordings(service, shared.archive, place)
 
     def sweep() -> None:
         break_reset(service.open)
@@ -97,10 +97,10 @@ def make_worker(config: RelayConfig, opened: Opened, place: Place) -> Worker:
 
     worker.on_sweep = sweep
     worker.on_end = end
-    for sock, target in opened.doors:
+    for sock, target in shared.doors:
         worker.listen(sock, _reception(service, target))
-    if opened.asides:
-        show_pages(worker, opened.asides, sheet, "splice-relay")
+    if shared.asides:
+        show_pages(worker, shared.asides, sheet, "splice-relay")
     return worker
 
 

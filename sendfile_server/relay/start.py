@@ -3,11 +3,14 @@
 import os
 import socket
 import sys
+from collections.abc import Callable
+from contextlib import ExitStack
 
 from sendfile_server.errors import ConfigError
-from sendfile_server.hosting import start
 from sendfile_server.hosting.census import Place
-from sendfile_server.hosting.sockets import describe_bound, listen
+from sendfile_server.hosting.entrances import Entrances
+from sendfile_server.hosting.sockets import describe_bound
+from sendfile_server.hosting.start import Hosted, Program, run
 from sendfile_server.hosting.worker import Worker
 from sendfile_server.monitoring.pages import check_metrics
 from sendfile_server.options import describe
@@ -15,7 +18,7 @@ from sendfile_server.relay.archive import open_directory
 from sendfile_server.relay.config import RelayConfig
 from sendfile_server.relay.forwarding import (
     PIPE_DESCRIPTORS,
-    Opened,
+    Shared,
     count_descriptors,
     make_worker,
 )
@@ -40,41 +43,52 @@ def check(config: RelayConfig) -> None:
         os.close(open_directory(config.record))
 
 
-def relay(config: RelayConfig) -> int:
-    """Forward until told to stop, and return the exit code; or raise ConfigError."""
-    shows_progress = config.progress and sys.stderr.isatty()
-    before = CLEAR_LINE if shows_progress else ""
-    logs = start.configure_log(f"{before}splice-relay", config)
+def relay(config: RelayConfig, read: Callable[[], RelayConfig]) -> int:
+    """Forward until told to stop, and return the exit code; or raise ConfigError.
+
+    *read* returns what is asked for now, or raises ConfigError.
+    """
+    return run(Program(name=_name, read=read, prepare=_prepare), config)
+
+
+def _prepare(config: RelayConfig, entrances: Entrances, opened: ExitStack) -> Hosted:
+    """Open what the workers are to share; or raise ConfigError."""
     if config.metrics:
         check_metrics()
     archive = open_directory(config.record) if config.record else None
-    access = config.socket_access
+    if archive is not None:
+        opened.callback(os.close, archive)
     doors = [
         (sock, each.target)
         for each in config.forwards
-        for sock in listen(each.listen, _INHERITED, access)
+        for sock in entrances.open(each.listen, _INHERITED)
     ]
-
-    asides = listen(config.metrics, access=access) if config.metrics else []
-    opened = Opened(
+    asides = entrances.open(config.metrics) if config.metrics else []
+    shared = Shared(
         doors=doors,
         asides=asides,
-        progress=Progress(sys.stderr) if shows_progress else None,
+        progress=Progress(sys.stderr) if _shows_progress(config) else None,
         archive=archive,
     )
 
     def make(place: Place) -> Worker:
-        return make_worker(config, opened, place)
+        return make_worker(config, shared, place)
 
     said = ", ".join(f"{describe_bound(s)} to {describe(t)}" for s, t in doors)
     said += "".join(f", metrics at {describe_bound(each)}" for each in asides)
-    hosted = start.Hosted(
-        sockets=[*(sock for sock, _ in doors), *asides],
+    return Hosted(
         make_worker=make,
         columns=len(SAMPLES),
         descriptors=count_descriptors(config),
         spare_descriptors=PIPE_DESCRIPTORS,
         announcement=f"Forwarding {said}",
-        logs=logs,
     )
-    return start.run(config, hosted)
+
+
+def _name(config: RelayConfig) -> str:
+    before = CLEAR_LINE if _shows_progress(config) else ""
+    return f"{before}splice-relay"
+
+
+def _shows_progress(config: RelayConfig) -> bool:
+    return config.progress and sys.stderr.isatty()

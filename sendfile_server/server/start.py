@@ -3,13 +3,16 @@
 import os
 import socket
 import sys
+from collections.abc import Callable
+from contextlib import ExitStack
 
 from sendfile_server.config import Config
 from sendfile_server.errors import ConfigError
-from sendfile_server.hosting import start
 from sendfile_server.hosting.census import Place
+from sendfile_server.hosting.entrances import Entrances
 from sendfile_server.hosting.log_files import LogFile
-from sendfile_server.hosting.sockets import describe_bound, listen, url_of
+from sendfile_server.hosting.sockets import describe_bound, url_of
+from sendfile_server.hosting.start import Hosted, Program, run
 from sendfile_server.hosting.worker import Worker
 from sendfile_server.monitoring.pages import check_metrics
 from sendfile_server.server.counters import SAMPLES
@@ -41,36 +44,44 @@ def check(config: Config) -> None:
         check_metrics()
 
 
-def serve(config: Config) -> int:
-    """Serve until told to stop, and return the exit code; or raise ConfigError."""
-    logs = start.configure_log("sendfile-serve", config)
+def serve(config: Config, read: Callable[[], Config]) -> int:
+    """Serve until told to stop, and return the exit code; or raise ConfigError.
+
+    *read* returns what is asked for now, or raises ConfigError.
+    """
+    program = Program(name=lambda _: "sendfile-serve", read=read, prepare=_prepare)
+    return run(program, config)
+
+
+def _prepare(config: Config, entrances: Entrances, opened: ExitStack) -> Hosted:
+    """Open what the workers are to share; or raise ConfigError."""
     check(config)
-    access = config.socket_access
+    asides = entrances.open(config.metrics) if config.metrics else []
+    given = tuple(each for each in entrances.given if each != config.metrics)
     sockets = [
         each
-        for address in config.addresses
-        for each in listen(address, _INHERITED, access)
+        for entrance in config.listen or given or (config.address,)
+        for each in entrances.open(entrance, _INHERITED)
     ]
-    asides = listen(config.metrics, access=access) if config.metrics else []
+    logs: tuple[LogFile, ...] = ()
     log_descriptor: int | None = None
     if config.access_log == "-":
         log_descriptor = _stdout()
     elif config.access_log is not None:
-        logs = (*logs, LogFile(config.access_log))
-        log_descriptor = logs[-1].descriptor
+        logs = (LogFile(config.access_log),)
+        opened.callback(logs[0].close)
+        log_descriptor = logs[0].descriptor
 
     def make(place: Place) -> Worker:
         return make_worker(config, sockets, asides, place, log_descriptor)
 
-    hosted = start.Hosted(
-        sockets=[*sockets, *asides],
+    return Hosted(
         columns=len(SAMPLES),
         make_worker=make,
         descriptors=DESCRIPTORS,
         announcement=_describe(config, sockets, asides),
         logs=logs,
     )
-    return start.run(config, hosted)
 
 
 def _describe(

@@ -84,12 +84,11 @@ def test_options_are_the_servers() -> None:
 def test_ports_are_where_it_listens() -> None:
     """Those of the container, which the Service, its Ingress and the probes name."""
     ports = {each["name"]: each["containerPort"] for each in container()["ports"]}
-    (listen,) = config().addresses
     (service,) = load("service.yaml")["spec"]["ports"]
     (rule,) = load("ingress.yaml")["spec"]["rules"]
     (path,) = rule["http"]["paths"]
 
-    assert listen == TcpAddress(EVERYWHERE, ports["http"])
+    assert config().listen == (TcpAddress(EVERYWHERE, ports["http"]),)
     assert config().metrics == TcpAddress(EVERYWHERE, ports["metrics"])
     assert service["targetPort"] == "http"
     assert path["backend"]["service"] == {

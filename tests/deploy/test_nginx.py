@@ -13,7 +13,7 @@ from typing import Protocol
 
 import pytest
 
-from fronts import CLIENT, HOST, JSON, PORT, Answer, ask, line_of, lines_of
+from fronts import CLIENT, HOST, JSON, MAIN, PORT, Answer, ask, line_of, lines_of
 from running import Serve, Server, wait_until
 from sendfile_server.config import Config
 from sendfile_server.options import options
@@ -23,22 +23,6 @@ pytestmark = pytest.mark.e2e
 
 CONFIGS = Path(__file__).parents[2] / "deploy" / "nginx"
 MIB = 1024 * 1024
-MAIN = """
-daemon off;
-master_process off;
-pid {folder}/pid;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    types {{ text/html html; text/plain txt; }}
-    {included}
-}}
-"""
 
 
 class Nginx(Protocol):

@@ -51,9 +51,9 @@ def read_exactly(sock: socket.socket, size: int) -> bytes:
 @contextlib.contextmanager
 def stopped(server: Server) -> Iterator[None]:
     """Let a worker that is alone do nothing meanwhile."""
-    os.kill(server.pid, signal.SIGSTOP)
+    os.kill(server.worker, signal.SIGSTOP)
     yield
-    os.kill(server.pid, signal.SIGCONT)
+    os.kill(server.worker, signal.SIGCONT)
 
 
 # Every byte.
@@ -345,9 +345,9 @@ def test_reset_is_heard_behind_much_that_is_unread(
 
     def is_much_unread(client: socket.socket) -> bool:
         # Each time that much was read at once, the kernel lets more wait.
-        os.kill(server.pid, signal.SIGCONT)
+        os.kill(server.worker, signal.SIGCONT)
         wait_until(lambda: not unacknowledged(client), "all to be read")
-        os.kill(server.pid, signal.SIGSTOP)
+        os.kill(server.worker, signal.SIGSTOP)
         sent = fill(client)
         pass_time(0.05)
         sent += fill(client)
@@ -358,7 +358,7 @@ def test_reset_is_heard_behind_much_that_is_unread(
         client.setblocking(False)
         wait_until(partial(is_much_unread, client), "much to be unread")
         reset(client)
-        os.kill(server.pid, signal.SIGCONT)
+        os.kill(server.worker, signal.SIGCONT)
         assert fates.get(timeout=20) == "reset"
 
 

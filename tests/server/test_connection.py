@@ -352,7 +352,7 @@ def test_resets_harm_no_later_connection(serve: Serve, site: Path) -> None:
                 assert answer.body == MIB
                 assert heir.request("/digits.txt").body == b"0123456789"
 
-    descriptors = Path(f"/proc/{server.process.pid}/fd")
+    descriptors = Path(f"/proc/{server.worker}/fd")
     wait_until(lambda: len(list(descriptors.iterdir())) < 40, "descriptors to go")
 
 
@@ -467,16 +467,16 @@ def test_reset_that_comes_with_bytes_is_seen(
 ) -> None:
     """Bytes and a reset in one event end the connection, long before its time."""
     server = serve(site, "--workers", "1")
-    folder = Path(f"/proc/{server.pid}/fd")
+    folder = Path(f"/proc/{server.worker}/fd")
     before = len(list(folder.iterdir()))
     clients = [Client(server.port) for _ in range(20)]
     for client in clients:
         assert client.request("/hello.txt").status == 200
-    os.kill(server.pid, signal.SIGSTOP)
+    os.kill(server.worker, signal.SIGSTOP)
     for client in clients:
         client.send(rest)
         reset(client)
-    os.kill(server.pid, signal.SIGCONT)
+    os.kill(server.worker, signal.SIGCONT)
 
     # Within DEADLINE_S, which is less than any deadline of the server's.
     wait_until(lambda: len(list(folder.iterdir())) <= before, "all to be closed")

@@ -59,7 +59,7 @@ def take(client: Client, size: int) -> bytes:
 
 def threads(server: Server) -> int:
     """Count the threads of *server*."""
-    return len(list(Path(f"/proc/{server.process.pid}/task").iterdir()))
+    return len(list(Path(f"/proc/{server.worker}/task").iterdir()))
 
 
 # What is remembered whole.
@@ -192,7 +192,7 @@ def test_clients_that_reset_during_jobs_harm_nobody(serve: Serve, site: Path) ->
                 assert heir.response().body == kept
                 assert heir.response().body == b"0123456789"
 
-    descriptors = Path(f"/proc/{server.process.pid}/fd")
+    descriptors = Path(f"/proc/{server.worker}/fd")
     wait_until(lambda: len(list(descriptors.iterdir())) < 40, "descriptors to go")
     assert "Traceback" not in server.log.read_text()
 

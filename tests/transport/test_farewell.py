@@ -125,10 +125,10 @@ def test_client_that_sent_more_reads_its_answer(
     """All of it and nothing else, even if all has come before it is read."""
     for target, body in BODIES.items():
         with subtests.test(target), Client(server.port) as client:
-            os.kill(server.pid, signal.SIGSTOP)
+            os.kill(server.worker, signal.SIGSTOP)
             client.send(get(target, CLOSE) + more)
             wait_until(lambda: not unacknowledged(client.socket), "it to come")
-            os.kill(server.pid, signal.SIGCONT)
+            os.kill(server.worker, signal.SIGCONT)
             assert read_all(client).partition(b"\r\n\r\n")[2] == body
 
 
