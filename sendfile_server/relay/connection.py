@@ -9,10 +9,9 @@ Rules of this file:
    neither.
 3. The end of one side's stream is passed on, and the other direction goes on. What
    breaks one side resets the other; where the loop does not watch, `resets` does.
-4. `close` is the only place that closes, and it takes both off the loop first.
+4. `close` is the only place that closes, and it lets nobody wait for either any more.
 """
 
-import asyncio
 import errno
 import logging
 import os
@@ -29,7 +28,9 @@ from sendfile_server.relay.flow import (
     WAIT_SOURCE,
     WAIT_TURN,
     Flow,
+    Wait,
 )
+from sendfile_server.relay.readiness import Side
 from sendfile_server.relay.recording import Recording
 from sendfile_server.relay.service import RelayService
 from sendfile_server.relay.targets import Place
@@ -64,8 +65,10 @@ class Relayed:
         self._first = first
         self._upstream: socket.SocketType | None = None
         self._places: list[Place] = []
+        self._sides: list[Side] = []
         self._flows: list[_Watched] = []
         self._recording: Recording | None = None
+        self._is_half_closed = False
         self._is_closed = False
         self.deadline = service.clock.elapsed + service.config.connect_timeout
         """When `expire` is due, by the clock's elapsed seconds."""
@@ -78,7 +81,7 @@ class Relayed:
 
     @property
     def unwatched(self) -> list[socket.SocketType]:
-        """The sockets that the loop may not tell of when they are reset."""
+        """The sockets that may be reset without anyone being told."""
         if not self._flows:
             return [self._client]
         return [
@@ -117,7 +120,7 @@ class Relayed:
         self._is_closed = True
         self._service.open.discard(self)
         for each in self._flows:
-            each.close()
+            each.flow.close()
         if self._recording:
             self._recording.close()
         tally = self._service.tally
@@ -126,9 +129,11 @@ class Relayed:
             tally.ended_spliced += 1
         elif self._flows:
             tally.ended_copied += 1
+        for side in self._sides:
+            side.leave()
+        # They know each other and this: without a circle, all goes at once.
+        self._sides, self._flows = [], []
         if self._upstream:
-            if not self._flows:
-                self._service.loop.remove_writer(self._upstream.fileno())
             self._upstream.close()
         self._client.close()
         self._closed(self)
@@ -176,7 +181,9 @@ class Relayed:
                 return
             self._upstream = upstream
             if not self._begin_if_connected(upstream):
-                self._service.loop.add_writer(upstream.fileno(), self._connected)
+                side = Side(upstream, self._service.readiness)
+                self._sides = [side]
+                side.when_writable(self._connected)
         except OSError:
             upstream.close()
             raise
@@ -196,7 +203,7 @@ class Relayed:
         if error:
             self._leave_place(error)
             return
-        self._service.loop.remove_writer(upstream.fileno())
+        self._sides.pop().when_writable(None)
         if not self._begin_if_connected(upstream):
             self._leave_place(errno.ECONNREFUSED)
 
@@ -216,8 +223,9 @@ class Relayed:
 
     def _leave_place(self, error: int) -> None:
         """Try the next place, since connecting to this one came to *error*."""
+        if self._sides:
+            self._sides.pop().leave()
         if self._upstream:
-            self._service.loop.remove_writer(self._upstream.fileno())
             self._upstream.close()
             self._upstream = None
         self._connect_next(OSError(error, os.strerror(error)))
@@ -230,10 +238,12 @@ class Relayed:
     # Forwarding.
 
     def _begin(self, upstream: socket.SocketType) -> None:
-        for side in (self._client, upstream):
-            # What is urgent is part of the stream (RFC 6093 section 6).
-            side.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
-        means, loop = self._service.means, self._service.loop
+        # What is urgent is part of the stream (RFC 6093 section 6); TCP's accepted
+        # sockets have this from the one that listens.
+        upstream.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+        if self._client.family == socket.AF_UNIX:
+            self._client.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+        means, readiness = self._service.means, self._service.readiness
         tally = self._service.tally
         onward = Flow(self._client, upstream, means, tally.to_target, self._first)
         back = Flow(upstream, self._client, means, tally.to_client)
@@ -241,81 +251,89 @@ class Relayed:
         self._recording = recordings.begin() if recordings else None
         if self._recording:
             onward.track, back.track = self._recording.tracks
-        self._flows = [_Watched(flow, loop, self._advance) for flow in (onward, back)]
+        client, target = Side(self._client, readiness), Side(upstream, readiness)
+        self._sides = [client, target]
+        self._flows = [
+            _Watched(onward, client, target, self._advance),
+            _Watched(back, target, client, self._advance),
+        ]
         self._put_off()
-        for each in self._flows:
-            self._advance(each)
-            if self._is_closed:
-                return
+        # Most often the client has spoken already, and the target has not.
+        self._flows[1].watch(WAIT_SOURCE)
+        self._advance(self._flows[0])
 
     def _advance(self, watched: "_Watched") -> None:
         """Give one flow a turn, and end the connection if it is over."""
-        before = watched.flow.moved
+        flow = watched.flow
+        before = flow.moved
         try:
-            watched.turn()
+            wait = flow.turn()
         except OSError as error:
             _log.debug("a connection broke: %s", error)
             self.break_off()
             return
-        if all(each.wait is WAIT_NOTHING for each in self._flows):
-            self.close()
-        elif watched.flow.moved > before or watched.wait is WAIT_NOTHING:
+        if wait is WAIT_NOTHING:
+            if self._is_half_closed:
+                self.close()
+                return
+            self._is_half_closed = True
+        watched.watch(wait)
+        if flow.moved > before or wait is WAIT_NOTHING:
             self._put_off()
 
     def _put_off(self) -> None:
         """Let the time begin again in which something must move."""
         config, clock = self._service.config, self._service.clock
-        if any(each.wait is WAIT_NOTHING for each in self._flows):
+        if self._is_half_closed:
             self.deadline = clock.elapsed + config.half_closed_timeout
         else:
             self.deadline = clock.idle_deadline
 
 
 class _Watched:
-    """A flow, and what the loop watches for it."""
+    """A flow, and what is watched for it."""
 
-    __slots__ = ("_advance", "_is_reading", "_is_writing", "_loop", "flow", "wait")
+    __slots__ = (
+        "_advance",
+        "_is_reading",
+        "_is_writing",
+        "_sink",
+        "_source",
+        "flow",
+        "wait",
+    )
 
     def __init__(
         self,
         flow: Flow,
-        loop: asyncio.AbstractEventLoop,
+        source: Side,
+        sink: Side,
         advance: Callable[["_Watched"], None],
     ) -> None:
         self.flow = flow
-        self.wait = WAIT_TURN
-        """Why its last turn ended."""
-        self._loop = loop
+        self.wait = WAIT_NOTHING
+        """Why its last turn ended; before the first, nothing is watched for it."""
+        self._source = source
+        self._sink = sink
         self._advance = advance
         self._is_reading = False
         self._is_writing = False
 
-    def turn(self) -> None:
-        """Give the flow a turn, and watch for what it waits for then."""
-        wait = self.wait = self.flow.turn()
+    def watch(self, wait: Wait) -> None:
+        """Watch for what the flow waits for."""
+        if wait is self.wait and wait is not WAIT_RECORDING:
+            return
+        self.wait = wait
         # After a quantum, what the flow was woken for still holds, and wakes it again.
         writing = wait is WAIT_SINK or (self._is_writing and wait is WAIT_TURN)
         reading = not (writing or wait in (WAIT_NOTHING, WAIT_RECORDING))
-        self._watch(reading=reading, writing=writing)
-        if wait is WAIT_RECORDING:
-            self.flow.call_when_recorded(partial(self._advance, self))
-
-    def close(self) -> None:
-        """Watch for nothing more, and let go of what is held."""
-        self._watch(reading=False, writing=False)
-        self.flow.close()
-
-    def _watch(self, *, reading: bool, writing: bool) -> None:
-        loop = self._loop
+        # Made anew, for who keeps what leads back to it is not gone when it is done.
+        resume = partial(self._advance, self)
         if reading is not self._is_reading:
             self._is_reading = reading
-            if reading:
-                loop.add_reader(self.flow.source.fileno(), self._advance, self)
-            else:
-                loop.remove_reader(self.flow.source.fileno())
+            self._source.when_readable(resume if reading else None)
         if writing is not self._is_writing:
             self._is_writing = writing
-            if writing:
-                loop.add_writer(self.flow.sink.fileno(), self._advance, self)
-            else:
-                loop.remove_writer(self.flow.sink.fileno())
+            self._sink.when_writable(resume if writing else None)
+        if wait is WAIT_RECORDING:
+            self.flow.call_when_recorded(resume)

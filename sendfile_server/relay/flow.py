@@ -180,7 +180,9 @@ class Flow:
         self._is_bulk = count >= _BULK
         if self.track:
             self.track.note(room[:count])
-        return self._send(room[:count])
+        wait = self._send(room[:count])
+        # Whether there is more is told without asking, and most often there is not.
+        return wait or (WAIT_SOURCE if count < len(room) else None)
 
     def _send(self, data: bytes | memoryview) -> Wait | None:
         try:

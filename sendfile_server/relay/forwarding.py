@@ -21,6 +21,7 @@ from sendfile_server.relay.config import RelayConfig
 from sendfile_server.relay.connection import Relayed
 from sendfile_server.relay.flow import Means
 from sendfile_server.relay.progress import Progress
+from sendfile_server.relay.readiness import Readiness
 from sendfile_server.relay.recording import Recordings
 from sendfile_server.relay.resets import break_reset
 from sendfile_server.relay.service import RelayService
@@ -65,6 +66,7 @@ def make_worker(config: RelayConfig, shared: Shared, place: Place) -> Worker:
         config=config,
         loop=worker.loop,
         clock=worker.clock,
+        readiness=Readiness(worker.loop),
         means=Means(
             None if config.no_splice else Pipes(config.pipe_size * 1024, spare // 2)
         ),

@@ -1,9 +1,7 @@
-"""Resets of sockets that the loop does not watch.
+"""Resets of sockets that nobody waits for.
 
 Where nothing is to be read for now, what has come or an end would wake the loop
-again and again. And uvloop tells of an error once, even if there is more to read
-before it than a turn takes. So of all these sockets at once the kernel is asked, now
-and then.
+again and again. So of all these sockets at once the kernel is asked, now and then.
 """
 
 import select
@@ -13,11 +11,11 @@ from typing import Protocol
 
 
 class Breakable(Protocol):
-    """A connection that may be reset where the loop does not watch it."""
+    """A connection that may be reset where nobody waits for it."""
 
     @property
     def unwatched(self) -> list[socket.SocketType]:
-        """The sockets that the loop may not tell of when they are reset."""
+        """The sockets that may be reset without anyone being told."""
 
     def break_off(self) -> None:
         """Reset both sides: one of them is no more, and the other must know."""

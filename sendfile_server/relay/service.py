@@ -11,6 +11,7 @@ from sendfile_server.hosting.pool import Pool
 from sendfile_server.options import Address
 from sendfile_server.relay.config import RelayConfig
 from sendfile_server.relay.flow import Means
+from sendfile_server.relay.readiness import Readiness
 from sendfile_server.relay.recording import Recordings
 from sendfile_server.relay.resets import Breakable
 from sendfile_server.relay.tally import Tally
@@ -30,6 +31,7 @@ class RelayService:
     config: RelayConfig
     loop: asyncio.AbstractEventLoop
     clock: Clock
+    readiness: Readiness
     means: Means
     tally: Tally
     pool: Pool

@@ -26,7 +26,10 @@ from sendfile_server.relay.progress import CLEAR_LINE, Progress
 from sendfile_server.relay.tally import SAMPLES
 from sendfile_server.relay.targets import look_up
 
-_INHERITED = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
+_INHERITED = (
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_OOBINLINE, 1),
+)
 
 
 def check(config: RelayConfig) -> None:
