@@ -121,6 +121,7 @@ class Relayed:
         self._service.open.discard(self)
         for each in self._flows:
             each.flow.close()
+            self._service.gathering.end(each.flow)
         if self._recording:
             self._recording.close()
         tally = self._service.tally
@@ -172,24 +173,22 @@ class Relayed:
         upstream = socket.SocketType(place.family, kind)
         if place.family != socket.AF_UNIX:
             upstream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        try:
-            upstream.connect(place.address)
-        except BlockingIOError:
-            if place.family == socket.AF_UNIX:
-                upstream.close()
-                self._service.loop.call_later(_AGAIN_S, self._connect_again, place)
-                return
-            self._upstream = upstream
-            if not self._begin_if_connected(upstream):
-                side = Side(upstream, self._service.readiness)
-                self._sides = [side]
-                side.when_writable(self._connected)
-        except OSError:
+        # What it comes to most often is no exception then.
+        error = upstream.connect_ex(place.address)
+        if error == errno.EAGAIN:
             upstream.close()
-            raise
-        else:
-            self._upstream = upstream
+            self._service.loop.call_later(_AGAIN_S, self._connect_again, place)
+            return
+        if error not in (0, errno.EINPROGRESS):
+            upstream.close()
+            raise OSError(error, os.strerror(error))
+        self._upstream = upstream
+        if not error:
             self._begin(upstream)
+        elif not self._begin_if_connected(upstream):
+            side = Side(upstream, self._service.readiness)
+            self._sides = [side]
+            side.when_writable(self._connected)
 
     def _connect_again(self, place: Place) -> None:
         if not self._is_closed:
@@ -277,6 +276,8 @@ class Relayed:
                 self.close()
                 return
             self._is_half_closed = True
+        elif flow.moved >= flow.gathers_from:
+            self._service.gathering.begin(flow)
         watched.watch(wait)
         if flow.moved > before or wait is WAIT_NOTHING:
             self._put_off()

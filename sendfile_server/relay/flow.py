@@ -28,6 +28,8 @@ _BULK = len(_little)
 _NO_BULK = 4 * 1024
 # What a turn moves before others get theirs.
 _QUANTUM = 2 * 1024 * 1024
+SUSTAINED = 32 * 1024 * 1024
+"""Bytes that a flow has moved before it is to gather; see `Gathering`."""
 
 
 class Wait(Enum):
@@ -95,6 +97,7 @@ class Flow:
         "_is_bulk",
         "_means",
         "_pipe",
+        "gathers_from",
         "has_spliced",
         "moved",
         "sink",
@@ -126,6 +129,8 @@ class Flow:
         """What is taken is recorded there."""
         self.moved = 0
         """Bytes that the sink has taken."""
+        self.gathers_from: float = SUSTAINED
+        """How many those must be before it is to gather."""
         self.has_spliced = False
         """Whether any of them went through a pipe."""
 
@@ -148,7 +153,7 @@ class Flow:
             elif self.track:
                 wait = self._take_recorded(self.track)
             elif self._is_bulk and self._means.pipes:
-                wait = self._begin_splicing(self._means.pipes)
+                wait = self._carry(self._means.pipes)
             else:
                 wait = self._copy(_little if self._means.pipes else self._means.room)
             if wait:
@@ -226,6 +231,37 @@ class Flow:
         self._is_bulk = count >= _NO_BULK
         self._pipe = pipe
         return None
+
+    def _carry(self, pipes: Pipes) -> Wait | None:
+        pipe = pipes.borrow()
+        if pipe is None:
+            return self._copy(_little)
+        wait: Wait | None = WAIT_TURN
+        try:
+            pipe.carry(self.source.fileno(), self.sink.fileno(), _QUANTUM)
+        except BlockingIOError:
+            wait = WAIT_SOURCE
+        except SpliceRefusedError:
+            wait = None  # if the sink refused it, it will do so again
+            if not pipe.held:
+                self._means.give_up_splicing()
+        except OSError:
+            self._means.give_back(pipe)
+            raise
+        if pipe.carried:
+            self.moved += pipe.carried
+            self._counts.spliced += pipe.carried
+            self.has_spliced = True
+        if pipe.held:
+            self._pipe = pipe
+            return wait and WAIT_SINK
+        self._means.give_back(pipe)
+        if wait is WAIT_TURN:
+            self._is_bulk = pipe.taken >= _NO_BULK
+            if not pipe.taken:
+                # At urgent data, splice takes an end that came behind it for this one.
+                return self._copy(_little)
+        return wait
 
     def _take_recorded(self, track: Track) -> Wait | None:
         if track.is_over:

@@ -20,6 +20,7 @@ from sendfile_server.relay.archive import Archive, Share
 from sendfile_server.relay.config import RelayConfig
 from sendfile_server.relay.connection import Relayed
 from sendfile_server.relay.flow import Means
+from sendfile_server.relay.gathering import Gathering
 from sendfile_server.relay.progress import Progress
 from sendfile_server.relay.readiness import Readiness
 from sendfile_server.relay.recording import Recordings
@@ -67,6 +68,7 @@ def make_worker(config: RelayConfig, shared: Shared, place: Place) -> Worker:
         loop=worker.loop,
         clock=worker.clock,
         readiness=Readiness(worker.loop),
+        gathering=Gathering(worker.loop),
         means=Means(
             None if config.no_splice else Pipes(config.pipe_size * 1024, spare // 2)
         ),

@@ -11,6 +11,7 @@ from sendfile_server.hosting.pool import Pool
 from sendfile_server.options import Address
 from sendfile_server.relay.config import RelayConfig
 from sendfile_server.relay.flow import Means
+from sendfile_server.relay.gathering import Gathering
 from sendfile_server.relay.readiness import Readiness
 from sendfile_server.relay.recording import Recordings
 from sendfile_server.relay.resets import Breakable
@@ -32,6 +33,7 @@ class RelayService:
     loop: asyncio.AbstractEventLoop
     clock: Clock
     readiness: Readiness
+    gathering: Gathering
     means: Means
     tally: Tally
     pool: Pool

@@ -36,13 +36,17 @@ class SpliceRefusedError(OSError):
 class Pipe:
     """One pipe, with the number of bytes that are in it."""
 
-    __slots__ = ("_reader", "_writer", "held", "size")
+    __slots__ = ("_reader", "_writer", "carried", "held", "size", "taken")
 
     def __init__(self, size: int) -> None:
         """Make a pipe of *size* bytes, or of what is allowed; or raise OSError."""
         self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.held = 0
         """Bytes that are in it."""
+        self.taken = 0
+        """Bytes that came in last when it carried; 0 is the end of the stream."""
+        self.carried = 0
+        """Bytes that went through when it carried."""
         try:
             self.size = fcntl.fcntl(self._writer, fcntl.F_SETPIPE_SZ, size)
         except OSError:
@@ -77,6 +81,34 @@ class Pipe:
             raise _explain(error) from None
         self.held -= moved
         return moved
+
+    def carry(self, source: int, sink: int, most: int) -> None:
+        """Fill and empty it while it gets full, *sink* takes all, and *most* allows.
+
+        One small loop, since between two calls that move much, the caches have
+        forgotten all that led there. What happened is told by the attributes; raises
+        what `fill` raises if nothing was there at first, and otherwise what either
+        side is broken by.
+        """
+        assert not self.held, "a pipe is filled only when it is empty"
+        splice, size = os.splice, self.size
+        self.carried = 0
+        try:
+            while True:
+                count = splice(source, self._writer, size, flags=_FLAGS)
+                self.held = self.taken = count
+                if not count:
+                    return
+                sent = splice(self._reader, sink, count, flags=_FLAGS)
+                self.held -= sent
+                self.carried += sent
+                if self.held or count < size or self.carried >= most:
+                    return
+        except BlockingIOError:
+            if not self.carried and not self.held:
+                raise
+        except OSError as error:
+            raise _explain(error) from None
 
     def tee(self, twin: "Pipe") -> bool:
         """Let the empty *twin* hold the same, and tell whether it could hold all.

@@ -20,9 +20,12 @@ def deepen_queue(client: socket.SocketType, size: int) -> None:
 
 def unacknowledged(client: socket.SocketType) -> int:
     """Count the bytes that the client has not taken yet (SIOCOUTQ, tcp(7))."""
-    count = fcntl.ioctl(client.fileno(), termios.TIOCOUTQ, bytes(_INT.size))
-    queued: int = _INT.unpack(count)[0]
-    return queued
+    return _count(client, termios.TIOCOUTQ)
+
+
+def unread(sock: socket.SocketType) -> int:
+    """Count the bytes that have come and were not taken (SIOCINQ, tcp(7))."""
+    return _count(sock, termios.FIONREAD)
 
 
 @contextlib.contextmanager
@@ -39,3 +42,8 @@ def waiting(client: socket.SocketType, timeout_ms: int) -> Iterator[None]:
         yield
     finally:
         os.set_blocking(client.fileno(), False)
+
+
+def _count(sock: socket.SocketType, request: int) -> int:
+    count: int = _INT.unpack(fcntl.ioctl(sock.fileno(), request, bytes(_INT.size)))[0]
+    return count

@@ -159,7 +159,9 @@ def test_low_limit_of_descriptors_leaves_some_for_pipes(
     assert int(spliced[1]) > 24 * MIB
 
 
-@pytest.mark.parametrize("bulk", [0, 4 * MIB], ids=["alone", "after bulk"])
+@pytest.mark.parametrize(
+    "bulk", [0, 4 * MIB, 96 * MIB], ids=["alone", "after bulk", "after much"]
+)
 def test_byte_by_byte(relay: Relay, target: Target, bulk: int) -> None:
     """A dribble arrives as it was sent, without waiting for more."""
 

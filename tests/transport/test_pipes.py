@@ -70,11 +70,52 @@ def test_full_sink_would_block(pipe: Pipe, pair: Pair, sink: Pair) -> None:
     assert not pipe.held
 
 
+def test_carrying_moves_all_that_there_is(pipe: Pipe, pair: Pair, sink: Pair) -> None:
+    """In its order, but no further than it may, and after it comes the end."""
+    source, peer = pair
+    peer.sendall(DATA)
+    pipe.carry(source.fileno(), sink[0].fileno(), 1)
+    assert 0 < pipe.carried == pipe.taken <= SIZE
+    carried = pipe.carried
+    while carried < len(DATA):
+        pipe.carry(source.fileno(), sink[0].fileno(), SIZE)
+        assert not pipe.held
+        carried += pipe.carried
+    assert sink[1].recv(carried, socket.MSG_WAITALL) == DATA
+    with pytest.raises(BlockingIOError):
+        pipe.carry(source.fileno(), sink[0].fileno(), SIZE)
+    peer.close()
+    pipe.carry(source.fileno(), sink[0].fileno(), SIZE)
+    assert pipe.taken == pipe.carried == 0
+
+
+def test_carrying_holds_what_has_no_room(pipe: Pipe, pair: Pair, sink: Pair) -> None:
+    """A full sink is no error: it has been taken from the source."""
+    source, peer = pair
+    peer.sendall(DATA)
+    fill(sink[0])
+    pipe.carry(source.fileno(), sink[0].fileno(), SIZE)
+    assert pipe.carried == 0
+    assert 0 < pipe.held == pipe.taken
+    assert pipe.take() == DATA[: pipe.taken]
+
+
+def test_carrying_tells_who_is_broken(pipe: Pipe, pair: Pair, sink: Pair) -> None:
+    """Not as if there were nothing, nor no room."""
+    source, peer = pair
+    peer.sendall(DATA)
+    sink[0].shutdown(socket.SHUT_WR)
+    with pytest.raises(BrokenPipeError):
+        pipe.carry(source.fileno(), sink[0].fileno(), SIZE)
+    assert pipe.held
+
+
 def test_what_has_no_splice_refuses(pipe: Pipe) -> None:
     """That is another error than those of a socket."""
     directory = os.open("/", os.O_RDONLY)
-    with pytest.raises(SpliceRefusedError):
-        pipe.fill(directory)
+    for move in (pipe.fill, lambda source: pipe.carry(source, source, SIZE)):
+        with pytest.raises(SpliceRefusedError):
+            move(directory)
     os.close(directory)
     assert not pipe.held
 
