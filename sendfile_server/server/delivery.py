@@ -22,7 +22,12 @@ from sendfile_server.resource.files import OpenFile
 from sendfile_server.semantics.ranges import Span
 from sendfile_server.server.service import Service
 from sendfile_server.transport.lingering import abort
-from sendfile_server.transport.room import deepen_queue, unacknowledged, waiting
+from sendfile_server.transport.room import (
+    acknowledged,
+    deepen_queue,
+    unacknowledged,
+    waiting,
+)
 from sendfile_server.transport.sending import Progress, Sending
 
 _log = logging.getLogger(__name__)
@@ -36,13 +41,16 @@ _FAST = 256 * 1024
 _DEEP_QUEUE = 4 * 1024 * 1024
 # What is left of a long response goes to such a client by a thread of its own, if one
 # is free, as long as it takes so much in a second on the whole. The thread comes back
-# after so many seconds, or when it has waited for room for so long.
+# after some seconds, or when it has waited for room for so long. Each call is to take
+# half a second, as far as can be told before: between two, Python wakes up.
 _LONG = 8 * 1024 * 1024
 _BULK_RATE = 16 * 1024 * 1024
 _BULK_S = 1.0
+_BULK_CALL_S = 0.5
+_MOST_IN_CALL = 64 * 1024 * 1024
 _BULK_WAIT_MS = 200
-# One of its calls sends a quantum, at worst 64 KiB after each wait.
-_LONGEST_BULK_CALL_S = 10
+# For so long, a disk may keep such a thread waiting, too.
+_STUCK_S = 10
 
 
 class Delivery:
@@ -53,6 +61,7 @@ class Delivery:
     """
 
     __slots__ = (
+        "_acknowledged",
         "_began",
         "_client",
         "_done",
@@ -89,6 +98,7 @@ class Delivery:
         self._is_fast = False
         self._is_in_bulk = False
         self._queued = 0
+        self._acknowledged = 0
         self._failure: TransferError | None = None
         self.is_owned_by_job = False
         self._began = service.clock.elapsed
@@ -112,12 +122,13 @@ class Delivery:
         """Tell whether the kernel holds as much for the client as when last asked.
 
         A queue that shrinks is a slow client's progress: nothing can be sent
-        before there is room for a good deal. A thread that waits comes back soon,
-        unless it is stuck in a disk.
+        before there is room for a good deal. Of a thread that waits, only what the
+        client has acknowledged tells; it may also be stuck in a disk.
         """
         if self._is_in_bulk:
             since = self._service.clock.elapsed - self.progressed
-            return since > _LONGEST_BULK_CALL_S
+            before, self._acknowledged = self._acknowledged, acknowledged(self._client)
+            return since > _STUCK_S and self._acknowledged == before
         before, self._queued = self._queued, unacknowledged(self._client)
         return self._queued >= before
 
@@ -194,6 +205,7 @@ class Delivery:
         seconds = self._service.clock.elapsed - self._began
         return (
             stop - start >= _LONG
+            and self._client.family != socket.AF_UNIX
             and self.sent >= _BULK_RATE * seconds
             and self._service.bulk.has_room
         )
@@ -210,13 +222,16 @@ class Delivery:
         self._service.bulk.submit(self._send_waiting, advanced)
 
     def _send_waiting(self) -> Progress:
-        end = time.monotonic() + _BULK_S
+        began, before, quantum = time.monotonic(), self.sent, LOOP_QUANTUM
         with waiting(self._client, _BULK_WAIT_MS):
             while True:
-                progress = self._sending.advance(LOOP_QUANTUM, is_warm=True)
+                progress = self._sending.advance(quantum, is_warm=True)
                 self.progressed = self._service.clock.elapsed
-                if progress is not Progress.SPENT or time.monotonic() > end:
+                seconds = time.monotonic() - began
+                if progress is not Progress.SPENT or seconds > _BULK_S:
                     return progress
+                expected = int((self.sent - before) / seconds * _BULK_CALL_S)
+                quantum = max(LOOP_QUANTUM, min(expected, _MOST_IN_CALL))
 
     def _take_back(self, result: Progress | Exception) -> None:
         if self._failure:

@@ -10,6 +10,9 @@ from collections.abc import Iterator
 
 _INT = struct.Struct("i")
 _TIMEVAL = struct.Struct("ll")
+# tcpi_bytes_acked in struct tcp_info, of <linux/tcp.h>.
+_ACKNOWLEDGED = struct.Struct("Q")
+_ACKNOWLEDGED_AT = 120
 
 
 def deepen_queue(client: socket.SocketType, size: int) -> None:
@@ -26,6 +29,14 @@ def unacknowledged(client: socket.SocketType) -> int:
 def unread(sock: socket.SocketType) -> int:
     """Count the bytes that have come and were not taken (SIOCINQ, tcp(7))."""
     return _count(sock, termios.FIONREAD)
+
+
+def acknowledged(client: socket.SocketType) -> int:
+    """Count the bytes that the client's kernel has ever taken (TCP_INFO, tcp(7))."""
+    size = _ACKNOWLEDGED_AT + _ACKNOWLEDGED.size
+    info = client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, size)
+    count: int = _ACKNOWLEDGED.unpack_from(info, _ACKNOWLEDGED_AT)[0]
+    return count
 
 
 @contextlib.contextmanager

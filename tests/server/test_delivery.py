@@ -315,9 +315,9 @@ def test_clients_that_stall_in_threads_keep_nobody_out(
 @pytest.mark.slow
 def test_thread_that_is_stuck_is_given_up(serve: Serve, site: Path) -> None:
     """A disk that hangs ends the answer, though its thread is still in it."""
-    make_file(site / "long.bin", LONG, b"long")
+    make_file(site / "long.bin", 16 * LONG, b"long")
     # The calls of each thread are counted; the loop's own are fewer.
-    hang = "inject=sendfile:delay_enter=16s:when=20"
+    hang = "inject=sendfile:delay_enter=16s:when=12"
     server = serve(
         site,
         *("--workers", "1", "--send-timeout", "1"),

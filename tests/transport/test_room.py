@@ -8,7 +8,12 @@ import time
 import pytest
 
 from running import wait_until
-from sendfile_server.transport.room import deepen_queue, unacknowledged, waiting
+from sendfile_server.transport.room import (
+    acknowledged,
+    deepen_queue,
+    unacknowledged,
+    waiting,
+)
 from wire import Pair, fill
 
 MIB = 1024 * 1024
@@ -25,6 +30,19 @@ def test_unacknowledged_bytes_shrink_as_the_peer_reads(pair: Pair) -> None:
     while received < sent:
         received += len(peer.recv(65536))
     wait_until(lambda: unacknowledged(client) == 0, "the last acknowledgement")
+
+
+def test_acknowledged_bytes_grow_as_the_peer_reads(pair: Pair) -> None:
+    """They are the progress of a client whose queue is kept full."""
+    client, peer = pair
+    sent = fill(client)
+    before = acknowledged(client)
+    assert before < sent
+    received = 0
+    while received < sent:
+        received += len(peer.recv(65536))
+    wait_until(lambda: acknowledged(client) >= sent, "the last acknowledgement")
+    assert acknowledged(client) <= sent + 1  # as SYN counts, too
 
 
 def test_deeper_queue_takes_more(pair: Pair) -> None:
