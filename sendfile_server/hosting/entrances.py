@@ -35,6 +35,11 @@ class Entrances:
         return tuple(e for e, _ in self._given if isinstance(e, GivenSocket))
 
     @property
+    def unused(self) -> tuple[GivenSocket, ...]:
+        """What was given, and nobody asked for."""
+        return tuple(each for each in self.given if (each, 0) not in self._open)
+
+    @property
     def passed_on(self) -> Listening:
         """What another program needs to go on from here."""
         return self._given | self._open

@@ -26,7 +26,7 @@ from sendfile_server.hosting.program_log import ProgramLog, open_log
 from sendfile_server.hosting.successor import Successor, start_successor
 from sendfile_server.hosting.supervisor import Supervisor
 from sendfile_server.hosting.worker import Worker
-from sendfile_server.options import Access
+from sendfile_server.options import Access, describe
 
 _log = logging.getLogger(__name__)
 
@@ -151,6 +151,8 @@ class _Host:
             if not self._generation:
                 log.use()
             hosted = self._program.prepare(config, entrances, opened)
+            for each in entrances.unused:
+                _log.warning("nobody listens on %s, which is given", describe(each))
             generation = _Generation(config, hosted, log)
             undo.pop_all()
         self._coming = entrances

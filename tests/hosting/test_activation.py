@@ -100,6 +100,12 @@ def test_the_page_of_metrics_is_not_for_clients(serve: Serve, site: Path) -> Non
     assert fetch(side, "/digits.txt").status == 404
 
 
+def test_socket_that_nobody_asks_for_is_told_of(serve: Serve, site: Path) -> None:
+    """It would look as if somebody listened there."""
+    server = serve(site, "--listen", "fd:web", prefix=giving("other", "web"))
+    assert "nobody listens on fd:other, which is given" in server.log.read_text()
+
+
 def test_given_sockets_go_on_with_a_successor(serve: Serve, site: Path) -> None:
     """Another process serves at the same place, and was given it by name."""
     server = serve(site, "--listen", "fd:web", prefix=giving("web"))
