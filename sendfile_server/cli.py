@@ -257,7 +257,7 @@ def _defaults_from(program: _Program, path: str) -> dict[str, object]:
             values = tomllib.load(file)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # of numbers and nesting, too
         raise ConfigError(f"{path} is not TOML: {error}") from None
     stated = options(program.config_type)
     known = (*arguments(program.config_type), *stated)

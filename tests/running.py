@@ -1,6 +1,7 @@
 """A server of our own as a process, and a wait that has an end."""
 
 import os
+import select
 import selectors
 import signal
 import subprocess
@@ -59,6 +60,14 @@ def children(pid: int) -> list[int]:
     """Return the process ids of the children of a process."""
     found = Path(f"/proc/{pid}/task/{pid}/children").read_text()
     return [int(child) for child in found.split()]
+
+
+def end(pid: int) -> None:
+    """End a process that is nobody's child here, and wait until it has ended."""
+    process = os.pidfd_open(pid)
+    signal.pidfd_send_signal(process, signal.SIGTERM)
+    assert select.select([process], [], [], DEADLINE_S)[0]
+    os.close(process)
 
 
 class Serve(Protocol):

@@ -75,8 +75,12 @@ class Entrances:
 
     def give_up(self) -> None:
         """End what only this one listened on."""
-        _close(self._own)
+        self.close_own()
         _remove_files(self._own)
+
+    def close_own(self) -> None:
+        """Let go of the same in this process."""
+        _close(self._own)
 
     def close(self) -> None:
         """Let go of everything in this process: nobody is to wait in vain."""

@@ -136,8 +136,9 @@ class _Host:
         given = take_given()
         self._entrances = self._coming = Entrances(given, Access())
         """Of those who serve, and of those who are to."""
+        self._opened = self._coming_opened = ExitStack()
         self._generation: _Generation | None = None
-        self._opened = ExitStack()
+        self._coming_generation: _Generation | None = None
 
     def prepare(self, config: Common) -> Crew:
         """Open what *config* asks for, or raise ConfigError and leave all as it is."""
@@ -155,13 +156,16 @@ class _Host:
                 _log.warning("nobody listens on %s, which is given", describe(each))
             generation = _Generation(config, hosted, log)
             undo.pop_all()
-        self._coming = entrances
+        self._coming, self._coming_opened = entrances, opened
+        self._coming_generation = generation
 
         def work(number: int, link: socket.socket) -> None:
-            # What only the one before needs does not stay open because of us.
+            # What only another configuration needs does not stay open because of us.
             entrances.close_former()
-            if self._opened is not opened:
-                self._opened.close()
+            if self._coming is not entrances:
+                self._coming.close_own()
+            for each in {self._opened, self._coming_opened} - {opened}:
+                each.close()
             generation.work(number, link)
 
         def take_over() -> None:
@@ -169,6 +173,7 @@ class _Host:
             entrances.take_over()
             former, self._generation = self._generation, generation
             self._entrances, self._opened = entrances, opened
+            self._coming_generation = None
             generation.use_log(generation.workers)
             if former:
                 _log.info("reloaded: %s", generation.description)
@@ -178,7 +183,8 @@ class _Host:
         def give_up() -> None:
             entrances.give_up()
             opened.close()
-            self._coming = self._entrances
+            self._coming, self._coming_opened = self._entrances, self._opened
+            self._coming_generation = None
 
         grace = float(config.grace)
         return Crew(generation.workers, work, grace, take_over, give_up)
@@ -216,8 +222,9 @@ class _Host:
 
     def reopen_logs(self) -> None:
         """Do what SIGUSR1 asks for, which the workers get too."""
-        if self._generation:
-            self._generation.reopen_logs()
+        for each in (self._generation, self._coming_generation):
+            if each:
+                each.reopen_logs()
 
 
 def _share_connections(wanted: int, workers: int, hosted: Hosted) -> list[int]:
@@ -239,5 +246,8 @@ def _share_connections(wanted: int, workers: int, hosted: Hosted) -> list[int]:
 
 
 def _announce(description: str) -> None:
-    sys.stderr.write(f"{description}. Stop with Ctrl-C.\n")
-    sys.stderr.flush()
+    # Whoever closed it wants to hear nothing, but to be served.
+    with contextlib.suppress(OSError):
+        if sys.stderr:
+            sys.stderr.write(f"{description}. Stop with Ctrl-C.\n")
+            sys.stderr.flush()

@@ -7,6 +7,7 @@ says that it serves by one byte; if the end comes instead, it could not.
 import contextlib
 import fcntl
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from sendfile_server.hosting.activation import (
     Listening,
     listen_variables,
 )
+from sendfile_server.hosting.crew import SIGNALS
 
 _READY = "SENDFILE_SERVER_READY_FD"
 
@@ -44,24 +46,39 @@ def start_successor(listening: Listening, variables: Mapping[str, str]) -> Succe
     *variables* are added to its environment. Raises OSError.
     """
     link, theirs = os.pipe()
+    # What comes before it is another program is meant for that, and not for us.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         pid = os.fork()
         if pid == 0:
+            signal.set_wakeup_fd(-1)
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             _become(listening, theirs, variables)
     except OSError:
         os.close(link)
         raise
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         os.close(theirs)
     return Successor(pid, link)
 
 
 def tell_predecessor() -> None:
     """Say that this process serves, once, if it is a successor."""
-    link = os.environ.pop(_READY, "")
+    link = os.environ.get(_READY, "")
     if link.isdecimal():
         with contextlib.suppress(OSError):  # it may be gone
             os.write(int(link), b".")
+    forget_predecessor()
+
+
+def forget_predecessor() -> None:
+    """Have nothing to say to whom this process succeeds, if to anyone."""
+    link = os.environ.pop(_READY, "")
+    if link.isdecimal():
+        with contextlib.suppress(OSError):
             os.close(int(link))
 
 

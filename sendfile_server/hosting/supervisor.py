@@ -18,7 +18,11 @@ from typing import Protocol
 
 from sendfile_server.hosting.crew import SIGNALS, Crew, WorkerProcess, start_worker
 from sendfile_server.hosting.notify import Notifier
-from sendfile_server.hosting.successor import Successor, tell_predecessor
+from sendfile_server.hosting.successor import (
+    Successor,
+    forget_predecessor,
+    tell_predecessor,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +32,8 @@ _TOO_SHORT_LIFE_S = 1.0
 # What a worker may need beyond its grace, to write its log and leave.
 _LEAVE_S = 5.0
 _SUCCESSION_S = 60.0
+# Later than this, a turn tells of nobody's silence but our own.
+_LATE_S = 2.0
 
 
 class Host(Protocol):
@@ -66,10 +72,13 @@ class Supervisor:
         self._successor: Successor | None = None
         """Started, and not serving yet."""
         self._has_handed_over = False
+        self._heir: int | None = None
+        """The process that has taken over, until it is reaped."""
         self._grace = crew.grace
         self._stop_end: float | None = None
         self._has_failed = False
         self._had_terminal = _has_terminal()
+        self._last_turn = time.monotonic()
         self._selector = selectors.DefaultSelector()
         self._signals, self._signal_end = socket.socketpair()
 
@@ -154,7 +163,11 @@ class Supervisor:
         self._coming = None
         self._forget_missing(crew)
         for worker in self._members(crew):
-            worker.kill()
+            # Who is ready may have clients already.
+            if worker.is_ready:
+                worker.retire()
+            else:
+                worker.kill()
         if self._serving is None:
             self._has_failed = True
             self._stop()
@@ -214,7 +227,11 @@ class Supervisor:
 
     def _hand_over(self, pid: int) -> None:
         self._has_handed_over = True
-        self._notifier.tell(f"MAINPID={pid}")
+        self._heir = pid
+        # Of its own signs it has given one already, when nobody believed it.
+        self._notifier.tell(f"MAINPID={pid}", "WATCHDOG=1")
+        if self._is_reload_due:
+            os.kill(pid, signal.SIGHUP)
         self._host.hand_over()
         if self._serving:
             self._retire(self._serving)
@@ -223,16 +240,16 @@ class Supervisor:
 
     # Workers.
 
-    def _start(
-        self, crew: Crew, number: int, predecessor: WorkerProcess | None = None
-    ) -> None:
+    def _start(self, crew: Crew, number: int) -> None:
         try:
             worker = start_worker(crew, number, self._let_go)
         except OSError as error:
             _log.error("cannot start a worker: %s", error.strerror)
             self._lack(crew, number, _TOO_SHORT_LIFE_S)
             return
-        worker.predecessor = predecessor
+        self._watch(worker)
+
+    def _watch(self, worker: WorkerProcess) -> None:
         self._workers[worker.pid] = worker
         self._selector.register(
             worker.link, selectors.EVENT_READ, lambda: self._hear(worker)
@@ -241,6 +258,11 @@ class Supervisor:
     def _let_go(self) -> None:
         """Close what is only ours, in a worker."""
         self._selector.close()
+        self._signals.close()
+        self._signal_end.close()
+        forget_predecessor()
+        if self._successor:
+            os.close(self._successor.link)
         for worker in self._workers.values():
             worker.link.close()
 
@@ -268,6 +290,8 @@ class Supervisor:
             self._take_over(crew)
 
     def _reap(self) -> None:
+        if self._heir and os.waitpid(self._heir, os.WNOHANG)[0]:
+            self._heir = None
         for worker in list(self._workers.values()):
             pid, status = os.waitpid(worker.pid, os.WNOHANG)
             if pid:
@@ -299,6 +323,11 @@ class Supervisor:
 
     def _look_after(self) -> None:
         now = time.monotonic()
+        if now - self._last_turn > _LATE_S:
+            # All of us may have been stopped meanwhile.
+            for worker in self._workers.values():
+                worker.last_beat = now
+        self._last_turn = now
         if self._stop_end is not None:
             if now > self._stop_end:
                 self._tell_all(signal.SIGKILL)
@@ -319,10 +348,19 @@ class Supervisor:
         if worker.crew is self._coming and self._serving:
             self._give_up(worker.crew)
         elif self._is_needed(worker.crew):
-            worker.has_successor = True
-            self._start(worker.crew, worker.number, predecessor=worker)
+            self._replace(worker)
         else:
             worker.kill()
+
+    def _replace(self, silent: WorkerProcess) -> None:
+        try:
+            worker = start_worker(silent.crew, silent.number, self._let_go)
+        except OSError as error:
+            _log.error("cannot start a worker: %s", error.strerror)
+            silent.last_beat = time.monotonic()  # and then try again
+            return
+        silent.has_successor, worker.predecessor = True, silent
+        self._watch(worker)
 
     def _is_needed(self, crew: Crew) -> bool:
         return crew in (self._serving, self._coming)

@@ -141,7 +141,7 @@ class Worker:
             listener.stop()
 
     def _end_when_empty(self) -> None:
-        if self._guests:
+        if self._guests or self._visitors:
             self.loop.call_later(_DRAIN_INTERVAL_S, self._end_when_empty)
         else:
             self.loop.stop()

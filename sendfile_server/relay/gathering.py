@@ -28,13 +28,13 @@ class Gathering:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Look at them on *loop*."""
         self._loop = loop
+        self._is_to_look = False
         # How much had come for each of them when it was looked at.
         self._come: dict[Flow, int] = {}
 
     def begin(self, flow: Flow) -> None:
         """Let *flow* gather for as long as much comes."""
-        if not self._come:
-            self._loop.call_later(_INTERVAL_S, self._look)
+        self._look_later()
         self._come[flow] = flow.moved
         flow.gathers_from = math.inf
         _tell_of(flow, _MUCH)
@@ -44,6 +44,7 @@ class Gathering:
         self._come.pop(flow, None)
 
     def _look(self) -> None:
+        self._is_to_look = False
         for flow, before in list(self._come.items()):
             come = flow.moved
             if come < before + _LITTLE:
@@ -56,6 +57,11 @@ class Gathering:
                 # Whatever is there is told of at once (tcp_set_rcvlowat).
                 _tell_of(flow, 1)
         if self._come:
+            self._look_later()
+
+    def _look_later(self) -> None:
+        if not self._is_to_look:
+            self._is_to_look = True
             self._loop.call_later(_INTERVAL_S, self._look)
 
 

@@ -29,9 +29,11 @@ class Readiness:
         loop.add_reader(self.epoll.fileno(), self._tell)
 
     def _tell(self) -> None:
-        for number, events in self.epoll.poll(0, _MOST):
-            # What was told before may have closed it.
-            if side := self.sides.get(number):
+        ready = self.epoll.poll(0, _MOST)
+        # Found before anyone is told: who is, may close one of them, and open another
+        # by the same number.
+        for side, events in [(self.sides.get(each), what) for each, what in ready]:
+            if side:
                 side.tell(events)
 
 

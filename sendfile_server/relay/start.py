@@ -94,4 +94,4 @@ def _name(config: RelayConfig) -> str:
 
 
 def _shows_progress(config: RelayConfig) -> bool:
-    return config.progress and sys.stderr.isatty()
+    return config.progress and sys.stderr is not None and sys.stderr.isatty()

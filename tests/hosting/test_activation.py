@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from running import DEADLINE_S, Serve, Server, wait_until
+from running import DEADLINE_S, Serve, Server, children, end, wait_until
 from tools import need
 from wire import Client, fetch
 
@@ -114,12 +114,15 @@ def test_given_sockets_go_on_with_a_successor(serve: Serve, site: Path) -> None:
     assert server.process.wait(DEADLINE_S) == 0
     log = server.log.read_text()
     successor = int(log.partition("process ")[2].partition(" ")[0])
-    ended = os.pidfd_open(successor)
-
-    assert fetch(port, "/digits.txt").body == b"0123456789"
-
-    os.kill(successor, signal.SIGTERM)
-    os.close(ended)
+    try:
+        assert fetch(port, "/digits.txt").body == b"0123456789"
+        for pid in (successor, *children(successor)):
+            opened = [os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir()]
+            # Of a pipe within the process, as a loop has, both ends are there.
+            pipes = [each for each in opened if each.startswith("pipe:")]
+            assert all(pipes.count(each) == 2 for each in pipes)
+    finally:
+        end(successor)
 
 
 @pytest.mark.parametrize(

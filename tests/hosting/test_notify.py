@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from running import Serve, Server, wait_until
+from running import Serve, Server, end, wait_until
 from wire import fetch
 
 MANY_S = 20.0
@@ -74,12 +74,11 @@ def test_main_process_changes(serve: Serve, site: Path, manager: Manager) -> Non
     heard.remove({"READY": "1"})
     successor = int(heard[0]["MAINPID"])
     assert server.process.wait(MANY_S) == 0
-    assert fetch(server.port, "/digits.txt").body == b"0123456789"
-
-    ended = os.pidfd_open(successor)
-    os.kill(successor, signal.SIGTERM)
+    try:
+        assert fetch(server.port, "/digits.txt").body == b"0123456789"
+    finally:
+        end(successor)
     assert manager.hear() == {"STOPPING": "1"}
-    os.close(ended)
 
 
 def test_watchdog_hears_of_a_live_supervisor(

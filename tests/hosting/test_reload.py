@@ -6,12 +6,13 @@ import resource
 import select
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from running import DEADLINE_S, Serve, wait_until
+from running import DEADLINE_S, Serve, pass_time, wait_until
 from wire import Client, fetch, get
 
 SAME = 'listen = "127.0.0.1:0"\nworkers = 1\n'
@@ -85,6 +86,7 @@ def test_options_change_and_the_port_stays(served: Served) -> None:
         pytest.param("workers = 0\n", "expected a whole number", id="a bad value"),
         pytest.param("nothing = 1\n", "no option 'nothing'", id="no option"),
         pytest.param("workers", "is not TOML", id="no TOML"),
+        pytest.param("workers = 1" + "0" * 5000, "is not TOML", id="a huge number"),
         pytest.param('listen = "192.0.2.1:1"\n', "no such address", id="not ours"),
         pytest.param('access-log = "/no/log"\n', "cannot write", id="no log"),
         pytest.param('listen = "fd:web"\n', "not given", id="nothing given"),
@@ -188,6 +190,50 @@ def test_download_goes_on(served: Served, site: Path) -> None:
         assert client.response().is_complete
 
     wait_until(lambda: len(served.server.children()) == 1, "the former to leave")
+
+
+def test_metrics_are_told_to_the_end(served: Served) -> None:
+    """Whoever has begun to ask for them is answered by who heard the beginning."""
+    config = SAME + 'metrics = "127.0.0.1:0"\n'
+    served.reload(config)
+    log = served.server.log.read_text()
+    port = int(log.rpartition("metrics at 127.0.0.1:")[2].partition(" ")[0])
+    with Client(port) as client:
+        client.send(get("/live")[:10])
+        served.reload(config)
+        client.send(get("/live")[10:])
+        assert client.response().body == b"live\n"
+
+
+@pytest.mark.slow
+def test_pause_of_all_is_nobodys_silence(served: Served, site: Path) -> None:
+    """Stopped for longer than a silent worker is let live, all go on as they were."""
+    with (site / "big.bin").open("wb") as file:
+        file.truncate(64 << 20)
+    processes = served.server.processes()
+    with Client(served.server.port) as client:
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        client.send(get("/big.bin"))
+        client.socket.recv(1, socket.MSG_PEEK)
+        for pid in processes:
+            os.kill(pid, signal.SIGSTOP)
+        pass_time(11)
+        for pid in processes:
+            os.kill(pid, signal.SIGCONT)
+        pass_time(2)
+        assert served.server.processes() == processes
+        assert client.response().is_complete
+
+
+def test_closed_stderr_is_no_reason_to_end(site: Path, free_port: int) -> None:
+    """Whoever closed it wants to hear nothing, but to be served."""
+    server = (sys.executable, "-m", "sendfile_server", str(site))
+    command = ("sh", "-c", 'exec "$@" 2>&-', "sh", *server, "--port", str(free_port))
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:
+        wait_until(lambda: not is_refused(free_port), "it to listen")
+        assert fetch(free_port, "/digits.txt").body == b"0123456789"
+        process.terminate()
+        assert process.wait(DEADLINE_S) == 0
 
 
 def test_stop_ends_those_who_have_not_left(served: Served) -> None:

@@ -4,7 +4,7 @@ import os
 import signal
 
 from relaying import Relay, Target, connect, echo, read_all
-from running import DEADLINE_S, Server, wait_until
+from running import DEADLINE_S, Server, end, wait_until
 
 
 def tell(server: Server, number: signal.Signals, words: str) -> None:
@@ -46,5 +46,5 @@ def test_connections_outlive_their_program(relay: Relay, target: Target) -> None
                     assert each.recv(1) == b"b"
             assert server.process.poll() is None
         finally:
-            os.kill(successor, signal.SIGTERM)
+            end(successor)
     assert server.process.wait(DEADLINE_S) == 0
