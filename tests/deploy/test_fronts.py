@@ -15,7 +15,7 @@ from typing import Protocol
 import pytest
 
 from fronts import CLIENT, HOST, JSON, MAIN, PORT, ask, line_of
-from running import DEADLINE_S, Serve, Server, children, wait_until
+from running import DEADLINE_S, Serve, Server, children, pass_time, wait_until
 from tools import need
 
 pytestmark = pytest.mark.e2e
@@ -207,6 +207,8 @@ def test_no_request_fails_while_servers_come_and_go(
             for host in FOUR:
                 replicas.stop(host, signal.SIGTERM)
                 replicas.start(host)
+                # Who could not connect to it asks it again after a second.
+                pass_time(1.1)
             is_killed.set()
             replicas.stop(FOUR[0], signal.SIGKILL)
             replicas.start(FOUR[0])

@@ -295,7 +295,7 @@ def test_what_was_found_before_the_hash_is_looked_at_again_after_it(
     path = os.path.realpath(trees[0] / "big")
 
     def is_found() -> bool:
-        descriptors = Path(f"/proc/{server.pid}/fd").iterdir()
+        descriptors = Path(f"/proc/{server.worker}/fd").iterdir()
         return path in map(os.path.realpath, descriptors)
 
     with Client(server.port) as client:
