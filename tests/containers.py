@@ -133,7 +133,10 @@ class Container:
 
     def kill(self) -> None:
         """End it, whatever it is at."""
-        self._outside.process.kill()
+        if self._outside.process.poll() is None:
+            # Whoever changes its user is no longer killed with its parent (prctl(2)).
+            for pid in self._outside.children():
+                os.kill(pid, signal.SIGKILL)
         self.wait()
 
     def _enter(self, *spaces: str) -> tuple[str, ...]:
