@@ -1,5 +1,6 @@
 """Fixtures that most tests need: a running server, and a tree of files."""
 
+import asyncio
 import fcntl
 import re
 import signal
@@ -9,6 +10,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from running import Serve, Server, launch, wait_until
 from wire import Pair
@@ -55,6 +57,14 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     for server in servers:
         if server.process.poll() is None:
             server.stop(signal.SIGKILL)
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """Make the loop that a worker has."""
+    loop = uvloop.new_event_loop()
+    yield loop
+    loop.close()
 
 
 @pytest.fixture

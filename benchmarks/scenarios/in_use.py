@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 
 from benchmarks import trees
-from benchmarks.load import Figures, measure
 from benchmarks.scenarios.model import Scenario, Target
-from benchmarks.scenarios.with_wrk import HOT_1K, Probe, prepare
+from benchmarks.scenarios.with_wrk import HOT_1K, Probe, take_turns
 from benchmarks.servers import Server
 from benchmarks.sessions import Round, Session
 
@@ -56,14 +55,7 @@ def play(session: Session, contenders: tuple[str, ...]) -> Iterator[Round]:
                 session.start(name, place, options=options)
             )
             servers[name].root = root  # where its files are for us
-        loads = {name: prepare(server, ROW) for name, server in servers.items()}
-
-        def turn(name: str, server: Server, number: int) -> Figures:
-            load, size = loads[name]
-            seconds = session.seconds
-            return measure(server, load, size, seconds=seconds, seed=number)
-
-        yield from session.take_turns(servers, turn)
+        yield from take_turns(session, servers, ROW)
 
 
 SCENARIO = Scenario(

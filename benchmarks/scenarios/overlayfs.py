@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from benchmarks import trees
-from benchmarks.load import Figures, measure
 from benchmarks.overlays import overlay
 from benchmarks.scenarios.model import Scenario, Target
-from benchmarks.scenarios.with_wrk import HOT_1K, HOT_1M, Row, prepare
+from benchmarks.scenarios.with_wrk import HOT_1K, HOT_1M, Row, take_turns
 from benchmarks.servers import Server
 from benchmarks.sessions import Round, Session
 
@@ -38,14 +37,7 @@ def play(row: Row, session: Session, contenders: tuple[str, ...]) -> Iterator[Ro
             if is_above:
                 above.check(servers[name].process.pid)
                 servers[name].root = root  # where its files are for us
-        loads = {name: prepare(server, row) for name, server in servers.items()}
-
-        def turn(name: str, server: Server, number: int) -> Figures:
-            load, size = loads[name]
-            seconds = session.seconds
-            return measure(server, load, size, seconds=seconds, seed=number)
-
-        yield from session.take_turns(servers, turn)
+        yield from take_turns(session, servers, row)
 
 
 def _make(size: str, row: Row) -> Scenario:

@@ -2,7 +2,7 @@
 
 import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 
 from benchmarks import BenchmarkError, trees
@@ -258,14 +258,20 @@ def _play(row: Row, session: Session, contenders: tuple[str, ...]) -> Iterator[R
     if row.warms:
         trees.read_through(root / row.warms)
     with session.start_all(contenders, root, file=file) as servers:
-        loads = {name: prepare(server, row) for name, server in servers.items()}
+        yield from take_turns(session, servers, row)
 
-        def turn(name: str, server: Server, number: int) -> Figures:
-            load, size = loads[name]
-            seconds = session.seconds
-            return measure(server, load, size, seconds=seconds, seed=number)
 
-        yield from session.take_turns(servers, turn)
+def take_turns(
+    session: Session, servers: Mapping[str, Server], row: Row
+) -> Iterator[Round]:
+    """Put the load of *row* on *servers*, which are checked first, in turns."""
+    loads = {name: prepare(server, row) for name, server in servers.items()}
+
+    def turn(name: str, server: Server, number: int) -> Figures:
+        load, size = loads[name]
+        return measure(server, load, size, seconds=session.seconds, seed=number)
+
+    yield from session.take_turns(servers, turn)
 
 
 def prepare(server: Server, row: Row) -> tuple[Load, int]:

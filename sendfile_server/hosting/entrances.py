@@ -54,11 +54,8 @@ class Entrances:
             self._open[place] = known[place]
             inherit(known[place], inherited)
         elif isinstance(entrance, GivenSocket):
-            where, why = (
-                describe(entrance),
-                "asked for twice" if place[1] else "not given",
-            )
-            raise ConfigError(f"cannot listen on {where}: {why}")
+            why = "asked for twice" if place[1] else "not given"
+            raise ConfigError(f"cannot listen on {describe(entrance)}: {why}")
         else:
             self._open[place] = listen(entrance, inherited, self._access)
         return self._open[place]

@@ -108,8 +108,7 @@ def _open_tcp(
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        for option in inherited:
-            listener.setsockopt(*option)
+        inherit([listener], inherited)
         listener.bind(place)
         listener.listen(_BACKLOG)
         listener.setblocking(False)

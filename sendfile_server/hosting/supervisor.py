@@ -241,19 +241,21 @@ class Supervisor:
     # Workers.
 
     def _start(self, crew: Crew, number: int) -> None:
+        if self._fork(crew, number) is None:
+            self._lack(crew, number, _TOO_SHORT_LIFE_S)
+
+    def _fork(self, crew: Crew, number: int) -> WorkerProcess | None:
+        """Start a worker; None if that can't be done, which is logged."""
         try:
             worker = start_worker(crew, number, self._let_go)
         except OSError as error:
             _log.error("cannot start a worker: %s", error.strerror)
-            self._lack(crew, number, _TOO_SHORT_LIFE_S)
-            return
-        self._watch(worker)
-
-    def _watch(self, worker: WorkerProcess) -> None:
+            return None
         self._workers[worker.pid] = worker
         self._selector.register(
             worker.link, selectors.EVENT_READ, lambda: self._hear(worker)
         )
+        return worker
 
     def _let_go(self) -> None:
         """Close what is only ours, in a worker."""
@@ -353,14 +355,11 @@ class Supervisor:
             worker.kill()
 
     def _replace(self, silent: WorkerProcess) -> None:
-        try:
-            worker = start_worker(silent.crew, silent.number, self._let_go)
-        except OSError as error:
-            _log.error("cannot start a worker: %s", error.strerror)
+        worker = self._fork(silent.crew, silent.number)
+        if worker:
+            silent.has_successor, worker.predecessor = True, silent
+        else:
             silent.last_beat = time.monotonic()  # and then try again
-            return
-        silent.has_successor, worker.predecessor = True, silent
-        self._watch(worker)
 
     def _is_needed(self, crew: Crew) -> bool:
         return crew in (self._serving, self._coming)

@@ -2,23 +2,13 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
 
-import pytest
 import uvloop
 
 from running import wait_until
 from sendfile_server.hosting.pool import Pool
 
 DEADLINE_S = 20.0
-
-
-@pytest.fixture
-def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """Make the loop that a worker has."""
-    loop = uvloop.new_event_loop()
-    yield loop
-    loop.close()
 
 
 def run_until(loop: asyncio.AbstractEventLoop, results: list[object], n: int) -> None:

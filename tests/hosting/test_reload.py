@@ -104,6 +104,22 @@ def test_bad_configuration_is_refused(served: Served, config: str, words: str) -
     assert fetch(served.server.port, "/digits.txt").body == b"0123456789"
 
 
+def test_program_that_cannot_start_takes_nothing_over(
+    served: Served, tmp_path: Path
+) -> None:
+    """The former process goes on as it was, and can be replaced later."""
+    server = served.server
+    workers = server.children()
+    (tmp_path / "serve.toml").write_text("workers = 0\n")
+
+    os.kill(server.pid, signal.SIGUSR2)
+    wait_until(lambda: "could not take over" in server.log.read_text(), "its end")
+
+    assert server.children() == workers
+    assert fetch(server.port, "/digits.txt").body == b"0123456789"
+    assert "reloaded" in served.reload(SAME)
+
+
 def test_what_was_opened_for_a_refused_configuration_is_closed(
     served: Served, free_port: int
 ) -> None:

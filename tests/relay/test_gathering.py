@@ -17,14 +17,6 @@ Pair = tuple[socket.socket, socket.socket]
 
 
 @pytest.fixture
-def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """Make a loop."""
-    loop = asyncio.new_event_loop()
-    yield loop
-    loop.close()
-
-
-@pytest.fixture
 def ends() -> Iterator[Pair]:
     """Connect two sockets by TCP: a peer, and the source of a flow."""
     with (

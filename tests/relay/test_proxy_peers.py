@@ -11,6 +11,7 @@ from typing import Protocol
 
 import pytest
 
+from fronts import MAIN
 from relaying import Relay, Target, echo, read_all
 from running import wait_until
 from tools import need
@@ -32,25 +33,14 @@ frontend told
     http-request return content-type text/plain \
 lf-string "%[src]:%[src_port] %[dst]:%[dst_port]"
 """
-NGINX_BEHIND = """
-daemon off;
-master_process off;
-pid {folder}/pid;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    server {{
+NGINX_BEHIND = MAIN.replace(
+    "{included}",
+    """server {{
         listen unix:{folder}/told proxy_protocol;
         set $source "$proxy_protocol_addr:$proxy_protocol_port";
         return 200 "$source $proxy_protocol_server_addr:$proxy_protocol_server_port";
-    }}
-}}
-"""
+    }}""",
+)
 HAPROXY_BEFORE = """
 defaults
     mode tcp

@@ -17,7 +17,7 @@ Pair = tuple[socket.socket, socket.socket]
 
 @pytest.fixture
 def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """Make a loop."""
+    """Make one that looks exactly once in a turn, as a worker's does not."""
     loop = asyncio.new_event_loop()
     yield loop
     loop.close()

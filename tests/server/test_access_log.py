@@ -8,11 +8,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvloop
 
 from running import Serve, wait_until
 from sendfile_server.server.access_log import AccessLog
@@ -26,14 +24,6 @@ LINE = re.compile(
     r' "(?P<referer>[^"]*)" "(?P<agent>[^"]*)"'
 )
 HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n%s\r\n"
-
-
-@pytest.fixture
-def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """Make the loop that a worker has."""
-    loop = uvloop.new_event_loop()
-    yield loop
-    loop.close()
 
 
 def exchange(head: bytes = HEAD % b"") -> Exchange:
