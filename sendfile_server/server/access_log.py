@@ -8,10 +8,9 @@ import logging
 import os
 import queue
 import threading
-from collections.abc import Sequence
 
-from sendfile_server.server.clients import FindClient
-from sendfile_server.server.exchanges import Exchange
+from sendfile_server.server.clients import FindClients
+from sendfile_server.server.exchanges import Batch
 from sendfile_server.server.log_formats import Format
 
 _log = logging.getLogger(__name__)
@@ -24,12 +23,12 @@ class AccessLog:
     """A log file or stream that never makes the loop wait."""
 
     def __init__(
-        self, descriptor: int, line_format: Format, find_client: FindClient
+        self, descriptor: int, line_format: Format, find_clients: FindClients
     ) -> None:
         """Write to *descriptor*, which must append whole batches at its end."""
         self._descriptor = descriptor
         self._format = line_format
-        self._find_client = find_client
+        self._find_clients = find_clients
         self._waiting: queue.Queue[bytes | None] = queue.Queue(_MAX_WAITING)
         self._dropped = 0
         self._thread = threading.Thread(
@@ -37,14 +36,13 @@ class AccessLog:
         )
         self._thread.start()
 
-    def tell(self, exchanges: Sequence[Exchange]) -> None:
-        """Have the lines of *exchanges* written, or drop them all."""
-        find, line = self._find_client, self._format
-        lines = [line(find(each[0], each[3]), each) for each in exchanges]
+    def tell(self, batch: Batch) -> None:
+        """Have the lines of *batch* written, or drop them all."""
+        clients = self._find_clients(batch.peers, batch.tails)
         try:
-            self._waiting.put_nowait(b"".join(lines))
+            self._waiting.put_nowait(b"".join(self._format(clients, batch)))
         except queue.Full:
-            self._dropped += len(lines)
+            self._dropped += len(batch.lines)
         else:
             self._tell_dropped()
 

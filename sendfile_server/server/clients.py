@@ -1,6 +1,6 @@
-"""Who a client is, as its peer, or the fields that trusted proxies wrote, tell."""
+"""Who clients are, as their peers, or the fields that trusted proxies wrote, tell."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
 
@@ -16,8 +16,8 @@ from sendfile_server.server.log_formats import field
 UNIX_PEER = b"unix:"
 """Who comes by a Unix socket."""
 
-FindClient = Callable[[bytes, bytes], bytes]
-"""Returns the address of a client, from that of its peer and the request's head."""
+FindClients = Callable[[Iterable[bytes], Iterable[bytes]], Iterable[bytes]]
+"""Returns addresses of clients, from those of their peers, and tails of their heads."""
 
 _FIELDS = {
     "x-forwarded-for": (field(b"X-Forwarded-For"), split_x_forwarded_for),
@@ -25,10 +25,10 @@ _FIELDS = {
 }
 
 
-def client_finder(source: str | None, trusted: Sequence[Network]) -> FindClient:
+def client_finder(source: str | None, trusted: Sequence[Network]) -> FindClients:
     """Return what reads *source*, and no other, if a peer in *trusted* wrote it."""
     if source not in _FIELDS:
-        return lambda peer, _: peer  # itself, or whom a PROXY header told of
+        return lambda peers, _: peers  # themselves, or whom a PROXY header told of
     pattern, split = _FIELDS[source]
 
     @lru_cache(maxsize=1024)  # clients repeat themselves
@@ -40,8 +40,8 @@ def client_finder(source: str | None, trusted: Sequence[Network]) -> FindClient:
         return str(client).encode() if client else UNIX_PEER
 
     @lru_cache(maxsize=256)  # and so do their heads
-    def find(peer: bytes, head: bytes) -> bytes:
-        values = pattern.findall(head)
+    def find(peer: bytes, tail: bytes) -> bytes:
+        values = pattern.findall(tail)
         return find_in(peer, tuple(values)) if values else peer
 
-    return find
+    return lambda peers, tails: map(find, peers, tails)

@@ -27,11 +27,11 @@ from sendfile_server.protocol.reduction import cut_range
 from sendfile_server.resource.files import OpenFile, is_unchanged
 from sendfile_server.response.heads import Plan, format_head
 from sendfile_server.response.refusals import plan_refusal
-from sendfile_server.semantics.ranges import Positions, Span
+from sendfile_server.semantics.ranges import Span
 from sendfile_server.semantics.requests import Request
 from sendfile_server.server.delivery import LOOP_QUANTUM, Delivery
 from sendfile_server.server.parts import cut_part
-from sendfile_server.server.remembered import LEAST_LENT, NO_KIND, Answer, Kind
+from sendfile_server.server.remembered import LEAST_LENT, NO_KIND, Answer, Kind, Known
 from sendfile_server.server.reply import Reply
 from sendfile_server.server.responder import Responder
 from sendfile_server.server.service import Service
@@ -77,16 +77,17 @@ class Connection:
         "_farewell",
         "_gate",
         "_has_ended",
-        "_head",
         "_head_size",
         "_is_reading",
         "_keeps_alive",
         "_kind",
+        "_line",
         "_peer",
         "_phase",
         "_receive_size",
         "_requests",
         "_responder",
+        "_rest",
         "_service",
         "_status",
         "_tail",
@@ -118,7 +119,7 @@ class Connection:
         self._kind, self._tail, self._asks_parts = NO_KIND, b"", False
         # Of the request and response that are under way.
         self._asked: tuple[Kind, bytes] | None = None
-        self._head = b""
+        self._line, self._rest = b"", b""  # which are its head
         self._began = 0.0
         self._head_size = 0
         self._status = 0
@@ -199,7 +200,8 @@ class Connection:
         if self._recall(head):
             return self._phase is _READING
         self._requests += 1
-        self._head, self._asked = head, None
+        self._line, self._rest = _split(head)
+        self._asked = None
         try:
             request = parse_head(head)
         except ProtocolError as error:
@@ -226,37 +228,39 @@ class Connection:
         if self._requests >= service.last_request:
             return False  # the last answer of a connection says so
         # Most often the tail is that of the request before, and the line is known.
-        kind, line, part = self._kind, head.removesuffix(self._tail), None
+        kind, tail, part = self._kind, self._tail, None
+        line = head.removesuffix(tail)
         # A line without its tail is no head yet.
         answer = kind.answers.get(line) if line is not head else None
         if answer is None:
             known = self._recognize(head)
             if known is None:
                 return False
-            kind, line, part = known
+            kind, line, tail, part = known
             answer = kind.answers.get(line)
         if answer is None or answer.tick != service.memory.now:
             answer = service.memory.recall(kind, line)
         if part:
             answer = cut_part(service, kind, line, answer, part)
-        if answer and self._repeat(head, kind, answer):
+        if answer and self._repeat(kind, line, tail, answer):
             return True
         request = kind.request(line, part)
         if request is None:
             return False
         self._requests += 1
         self._began = perf_counter()
-        self._head, self._asked = head, None if part else (kind, line)
+        self._line, self._rest = line, tail
+        self._asked = None if part else (kind, line)
         self._answer(request)
         return True
 
-    def _recognize(self, head: bytes) -> tuple[Kind, bytes, Positions | None] | None:
-        """Return the kind of *head*, its request line, and what part it asks for."""
+    def _recognize(self, head: bytes) -> Known | None:
+        """Return what *head* consists of, if its kind is known, and keep the kind."""
         cut = cut_range(head) if self._asks_parts else None
         if cut:
             line = cut[0].removesuffix(self._tail)
             if line in self._kind.answers:
-                return self._kind, line, cut[1]
+                return self._kind, line, self._tail, cut[1]
         known = self._service.memory.recognize(head)
         if known is None:
             return None
@@ -265,9 +269,9 @@ class Connection:
             self._receive_size = _SMALL_SIZE
         if kind.keeps_alive and len(tail) <= _MAX_TAIL:
             self._kind, self._tail, self._asks_parts = kind, tail, part is not None
-        return kind, line, part
+        return known
 
-    def _repeat(self, head: bytes, kind: Kind, answer: Answer) -> bool:
+    def _repeat(self, kind: Kind, line: bytes, tail: bytes, answer: Answer) -> bool:
         """Send *answer* as it is remembered; False if its file is not at hand."""
         service, file = self._service, None
         began = perf_counter() if service.is_timing else 0.0
@@ -286,12 +290,17 @@ class Connection:
         self._requests += 1
         if sent < answer.size:
             self._began = began
-            self._deliver_rest(head, kind, answer, file, sent)
+            self._line, self._rest = line, tail
+            self._keeps_alive = kind.keeps_alive
+            self._deliver_rest(answer, file, sent)
             return True
         if service.exchanges:
-            now, size = service.memory.now, answer.body_size
-            took = perf_counter() - began if service.is_timing else 0.0
-            service.exchanges.append((self._peer, now, took, head, answer.status, size))
+            now, took = service.memory.now, 0.0
+            if service.is_timing:
+                took = perf_counter() - began
+            service.exchanges.append(
+                (self._peer, now, took, line, tail, answer.status, answer.body_size)
+            )
         if kind.keeps_alive:
             self.deadline = service.clock.idle_deadline
         else:
@@ -310,16 +319,8 @@ class Connection:
         number = file.descriptor.number
         return send_at_once(self._client, wire, number, span, service.ways)
 
-    def _deliver_rest(
-        self,
-        head: bytes,
-        kind: Kind,
-        answer: Answer,
-        file: OpenFile | None,
-        sent: int,
-    ) -> None:
+    def _deliver_rest(self, answer: Answer, file: OpenFile | None, sent: int) -> None:
         """Send what is left of *answer* after its first *sent* bytes."""
-        self._head, self._keeps_alive = head, kind.keeps_alive
         chunks: tuple[bytes | Span, ...] = (answer.wire[sent:],)
         if answer.span:
             start = answer.span.start + max(0, sent - len(answer.wire))
@@ -352,8 +353,8 @@ class Connection:
     def _refuse(self, status: int) -> bool:
         """Answer what is no request, or did not come in time; then close."""
         self._keeps_alive = False
-        if not self._head and self._gate:
-            self._head, self._began = self._gate.first_line(), perf_counter()
+        if not self._line and self._gate:
+            self._line, self._began = self._gate.first_line(), perf_counter()
         plan = plan_refusal(status)
         head = format_head(plan, self._service.clock.now, b"close")
         return self._begin(plan, head, None)
@@ -415,11 +416,10 @@ class Connection:
 
     def _abort(self, error: TransferError) -> None:
         """End a response that can't be finished: the client sees it cut short."""
-        request_line = self._head.partition(b"\r\n")[0]
+        line = self._line
         self._tell()
         if not isinstance(error, ClientDisconnectedError):
-            peer = self._peer.decode()
-            _log.warning("%s: %r cut short: %s", peer, request_line, error)
+            _log.warning("%s: %r cut short: %s", self._peer.decode(), line, error)
         self.close()
 
     def _tell(self) -> None:
@@ -429,8 +429,11 @@ class Connection:
             sent = max(0, delivery.sent - self._head_size)
             now = self._service.clock.now
             took = perf_counter() - self._began if self._service.is_timing else 0.0
-            exchanges.append((self._peer, now, took, self._head, self._status, sent))
-        self._delivery, self._asked, self._head = None, None, b""
+            exchanges.append(
+                (self._peer, now, took, self._line, self._rest, self._status, sent)
+            )
+        self._delivery, self._asked = None, None
+        self._line, self._rest = b"", b""
 
     # Waiting and closing.
 
@@ -509,6 +512,12 @@ class Connection:
         if self._is_reading:
             self._is_reading = False
             self._service.loop.remove_reader(self._client.fileno())
+
+
+def _split(head: bytes) -> tuple[bytes, bytes]:
+    """Return the request line of *head*, and all that follows it."""
+    line = head[: head.find(b"\r\n")]
+    return line, head[len(line) :]
 
 
 def _join(head: bytes, body: tuple[bytes | Span, ...]) -> tuple[bytes]:

@@ -11,7 +11,7 @@ from sendfile_server.hosting.pool import Pool
 from sendfile_server.hosting.worker import Worker
 from sendfile_server.monitoring.samples import Kind, Sample, counter, gauge
 from sendfile_server.semantics.methods import ALLOWED
-from sendfile_server.server.exchanges import Exchange
+from sendfile_server.server.exchanges import Batch
 from sendfile_server.server.service import Service
 
 _METHODS = {method: method.decode() for method in ALLOWED}
@@ -38,19 +38,18 @@ class Counters:
         """What all of them took together."""
         return round(self._seconds * 1e6)
 
-    def tell(self, exchanges: Sequence[Exchange]) -> None:
-        """Count *exchanges*, by the column: that takes half as long as one by one."""
-        _, _, took, heads, statuses, sent = zip(*exchanges, strict=True)
-        kinds = Counter(zip(heads, statuses, strict=True))
-        for (head, status), count in kinds.items():
-            method = _METHODS.get(head[: head.find(b" ")], _OTHER)
+    def tell(self, batch: Batch) -> None:
+        """Count what is in *batch*."""
+        kinds = Counter(zip(batch.lines, batch.statuses, strict=True))
+        for (line, status), count in kinds.items():
+            method = _METHODS.get(line[: line.find(b" ")], _OTHER)
             self._requests[method, _STATUSES[status // 100 - 2]] += count
-        durations = sorted(took)
+        durations = sorted(batch.took)
         for bucket, bound in enumerate(_BOUNDS):
             self._within[bucket] += bisect_right(durations, bound)
-        self._seconds += sum(took)
-        self.count += len(exchanges)
-        self.body_bytes += sum(sent)
+        self._seconds += sum(batch.took)
+        self.count += len(batch.took)
+        self.body_bytes += sum(batch.sent)
 
     def requests(self, method: str, status: str) -> int:
         """Return how many there were with a method and a class of status."""

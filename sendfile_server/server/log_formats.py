@@ -7,20 +7,20 @@ taken for what we say.
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
-from sendfile_server.server.exchanges import Exchange
+from sendfile_server.server.exchanges import Batch
 
 # What would let a client forge a line, or steer a terminal.
 _UNSAFE = re.compile(rb'["\\\x00-\x1f\x7f-\xff]')
 
-Format = Callable[[bytes, Exchange], bytes]
-"""Returns the line of an exchange with a client, with its line end."""
+Format = Callable[[Iterable[bytes], Batch], Iterable[bytes]]
+"""Returns the lines of exchanges with clients, with their line ends."""
 
 
 def field(name: bytes) -> re.Pattern[bytes]:
-    """Return what finds the values of a field in a head."""
+    """Return what finds the values of a field in a head, or in its tail."""
     return re.compile(rb"\r\n(?i:%b):[ \t]*([^\r\n]*)" % re.escape(name))
 
 
@@ -28,34 +28,44 @@ _REFERER, _USER_AGENT = field(b"Referer"), field(b"User-Agent")
 _HOST, _REQUEST_ID = field(b"Host"), field(b"X-Request-ID")
 
 
-def format_common(client: bytes, exchange: Exchange) -> bytes:
-    """Return the line that NCSA's server wrote, and all others do."""
-    _, seconds, _, head, status, sent = exchange
-    request_line = _escape(_request_line(head)) or b"-"
-    line = b'%s - - [%s] "%s" %d %d\n'
-    return line % (client, _format_time(seconds), request_line, status, sent)
+def format_common(clients: Iterable[bytes], batch: Batch) -> Iterable[bytes]:
+    """Return the lines that NCSA's server wrote, and all others do."""
+    return map(
+        b'%s - - [%s] "%s" %d %d\n'.__mod__,
+        zip(
+            clients,
+            map(_format_time, batch.seconds),
+            map(_escape_line, batch.lines),
+            batch.statuses,
+            batch.sent,
+            strict=True,
+        ),
+    )
 
 
-def format_combined(client: bytes, exchange: Exchange) -> bytes:
-    """Return the common line, with the referer and the user agent."""
-    _, seconds, _, head, status, sent = exchange
-    what = _format_combined(head, status, sent)
-    return b"%s - - [%s] %s" % (client, _format_time(seconds), what)
+def format_combined(clients: Iterable[bytes], batch: Batch) -> Iterable[bytes]:
+    """Return the common lines, with the referer and the user agent."""
+    what = map(_format_combined, batch.lines, batch.tails, batch.statuses, batch.sent)
+    times = map(_format_time, batch.seconds)
+    return map(b"%s - - [%s] %s".__mod__, zip(clients, times, what, strict=True))
 
 
-def format_json(client: bytes, exchange: Exchange) -> bytes:
-    """Return an object with the same names in each line; null is what was not said."""
-    peer, seconds, duration, head, status, sent = exchange
+def format_json(clients: Iterable[bytes], batch: Batch) -> Iterable[bytes]:
+    """Return objects with the same names in each line; null is what was not said."""
     line = b'{"time": "%s", "client": "%s", "peer": "%s", "status": %d, "bytes": %d'
     line += b', "duration": %.6f, %s\n'
-    return line % (
-        _format_utc(seconds),
-        client,
-        peer,
-        status,
-        sent,
-        duration,
-        _format_head(head),
+    return map(
+        line.__mod__,
+        zip(
+            map(_format_utc, batch.seconds),
+            clients,
+            batch.peers,
+            batch.statuses,
+            batch.sent,
+            batch.took,
+            map(_format_head, batch.lines, batch.tails),
+            strict=True,
+        ),
     )
 
 
@@ -68,28 +78,28 @@ FORMATS: dict[str, Format] = {
 
 
 @lru_cache(maxsize=256)  # clients repeat themselves
-def _format_combined(head: bytes, status: int, sent: int) -> bytes:
+def _format_combined(line: bytes, tail: bytes, status: int, sent: int) -> bytes:
     return b'"%s" %d %d "%s" "%s"\n' % (
-        _escape(_request_line(head)) or b"-",
+        _escape_line(line),
         status,
         sent,
-        _escape(_find(_REFERER, head)) or b"-",
-        _escape(_find(_USER_AGENT, head)) or b"-",
+        _escape(_find(_REFERER, tail)) or b"-",
+        _escape(_find(_USER_AGENT, tail)) or b"-",
     )
 
 
 @lru_cache(maxsize=256)
-def _format_head(head: bytes) -> bytes:
-    method, _, rest = _request_line(head).partition(b" ")
+def _format_head(line: bytes, tail: bytes) -> bytes:
+    method, _, rest = line.partition(b" ")
     target, _, version = rest.rpartition(b" ")
     said = {
         "method": method,
         "target": target,
         "version": version,
-        "host": _find(_HOST, head),
-        "referer": _find(_REFERER, head),
-        "user_agent": _find(_USER_AGENT, head),
-        "request_id": _find(_REQUEST_ID, head),
+        "host": _find(_HOST, tail),
+        "referer": _find(_REFERER, tail),
+        "user_agent": _find(_USER_AGENT, tail),
+        "request_id": _find(_REQUEST_ID, tail),
     }
     # What is no UTF-8 is shown as \xNN; whatever is no ASCII, escaped as JSON does.
     known = {
@@ -99,14 +109,13 @@ def _format_head(head: bytes) -> bytes:
     return json.dumps(known).removeprefix("{").encode("ascii")
 
 
-def _request_line(head: bytes) -> bytes:
-    line_end = head.find(b"\r\n")
-    return head if line_end < 0 else head[:line_end]
-
-
-def _find(pattern: re.Pattern[bytes], head: bytes) -> bytes:
-    match = pattern.search(head)
+def _find(pattern: re.Pattern[bytes], tail: bytes) -> bytes:
+    match = pattern.search(tail)
     return match[1].rstrip(b" \t") if match else b""
+
+
+def _escape_line(line: bytes) -> bytes:
+    return _escape(line) or b"-"
 
 
 def _escape(text: bytes) -> bytes:

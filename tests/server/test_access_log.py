@@ -27,14 +27,15 @@ HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n%s\r\n"
 
 
 def exchange(head: bytes = HEAD % b"") -> Exchange:
-    return b"127.0.0.1", 1_000_000_000, 0.0, head, 200, 10
+    line, line_end, rest = head.partition(b"\r\n")
+    return b"127.0.0.1", 1_000_000_000, 0.0, line, line_end + rest, 200, 10
 
 
 def start(
     loop: asyncio.AbstractEventLoop, descriptor: int
 ) -> tuple[AccessLog, Exchanges]:
     """Start a log on *descriptor*, and what collects for it."""
-    log = AccessLog(descriptor, format_combined, lambda peer, _: peer)
+    log = AccessLog(descriptor, format_combined, lambda peers, _: peers)
     return log, Exchanges(loop, [log.tell])
 
 

@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from running import Serve, Server, wait_until
 from sendfile_server.server.counters import Counters
+from sendfile_server.server.exchanges import Batch
 from wire import Client, fetch
 
 Counts = dict[tuple[str, ...], float]
@@ -95,7 +96,8 @@ def test_duration_at_a_bound_is_within_it() -> None:
     """Each bucket has what took no longer, whenever it was told, and the last all."""
     counters = Counters()
     for durations in ([0.0001, 0.01], [0.0], [60.0, 61.0, 0.02]):
-        counters.tell([(b"", 0, took, b"GET / x", 200, 1) for took in durations])
+        rows = [(b"", 0, took, b"GET / x", b"", 200, 1) for took in durations]
+        counters.tell(Batch(*zip(*rows, strict=True)))
 
     assert [counters.within(bucket) for bucket in range(8)] == [2, 2, 3, 4, 4, 4, 5, 6]
     assert counters.microseconds == 121_030_100

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sendfile_server.server.exchanges import Exchange
+from sendfile_server.server.exchanges import Batch
 from sendfile_server.server.log_formats import (
     FORMATS,
+    Format,
     format_combined,
     format_common,
     format_json,
@@ -25,8 +26,13 @@ HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n%s\r\n"
 CLIENT = b"192.0.2.1"
 
 
-def exchange(head: bytes = HEAD % b"") -> Exchange:
-    return b"127.0.0.1", 1_000_000_000, 0.0015, head, 200, 10
+def tell(line_format: Format, head: bytes = HEAD % b"") -> bytes:
+    """Return the one line of an exchange whose request had *head*."""
+    line, line_end, rest = head.partition(b"\r\n")
+    columns = ([line], [line_end + rest], [200], [10])
+    batch = Batch([b"127.0.0.1"], [1_000_000_000], [0.0015], *columns)
+    [told] = line_format([CLIENT], batch)
+    return told
 
 
 def parse(line: str) -> dict[str, str]:
@@ -51,7 +57,7 @@ def parse(line: str) -> dict[str, str]:
 )
 def test_fields_are_found_and_escaped(fields: bytes, referer: str, agent: str) -> None:
     """Referer and user agent are told as they came, but for what is unsafe."""
-    line = format_combined(CLIENT, exchange(HEAD % fields)).decode("ascii")
+    line = tell(format_combined, HEAD % fields).decode("ascii")
 
     told = parse(line.removesuffix("\n"))
     assert (told["referer"], told["agent"]) == (referer, agent)
@@ -69,7 +75,7 @@ def test_fields_are_found_and_escaped(fields: bytes, referer: str, agent: str) -
 )
 def test_no_request_line_makes_two_lines(head: bytes, request_line: str | None) -> None:
     """Whatever came, it is one line of printable ASCII."""
-    line = format_combined(CLIENT, exchange(head)).decode("ascii")
+    line = tell(format_combined, head).decode("ascii")
 
     assert line.count("\n") == 1
     assert line.removesuffix("\n").isprintable()
@@ -80,7 +86,7 @@ def test_no_request_line_makes_two_lines(head: bytes, request_line: str | None) 
 
 def test_time_is_that_of_the_record() -> None:
     """The time is the response's, with the offset of the zone."""
-    told = parse(format_combined(CLIENT, exchange()).decode().removesuffix("\n"))
+    told = parse(tell(format_combined).decode().removesuffix("\n"))
 
     when = time.strptime(told["time"], "%d/%b/%Y:%H:%M:%S %z")
     seconds = time.mktime((*when[:8], -1))
@@ -89,17 +95,17 @@ def test_time_is_that_of_the_record() -> None:
 
 def test_common_is_the_beginning_of_combined() -> None:
     """It ends before the referer and the user agent."""
-    told = exchange(HEAD % b"User-Agent: x\r\n")
-    common = format_common(CLIENT, told)
+    head = HEAD % b"User-Agent: x\r\n"
+    common = tell(format_common, head)
 
     assert common.endswith(b'"GET / HTTP/1.1" 200 10\n')
-    assert format_combined(CLIENT, told).startswith(common.removesuffix(b"\n"))
+    assert tell(format_combined, head).startswith(common.removesuffix(b"\n"))
 
 
 def test_json_has_always_the_same_names() -> None:
     """What was not said is null, and what was, as it came."""
     fields = b'user-agent: caf\xc3\xa9 \xff"\r\nX-Request-ID:\t7f-1 \r\n'
-    line = format_json(CLIENT, exchange(HEAD % fields))
+    line = tell(format_json, HEAD % fields)
 
     assert json.loads(line) == {
         "time": "2001-09-09T01:46:40Z",
@@ -122,9 +128,9 @@ def test_json_has_always_the_same_names() -> None:
 @given(head=st.binary(max_size=200) | st.text().map(str.encode))
 def test_whatever_came_is_one_line_of_ascii(name: str, head: bytes) -> None:
     """No bytes of a client end a line, or reach a terminal as they are."""
-    line = FORMATS[name](CLIENT, exchange(head)).decode("ascii")
+    line = tell(FORMATS[name], head).decode("ascii")
 
     assert line.removesuffix("\n").isprintable()
     assert line.endswith("\n")
     if name == "json":
-        assert set(json.loads(line)) == set(json.loads(format_json(b"", exchange())))
+        assert set(json.loads(line)) == set(json.loads(tell(format_json)))
