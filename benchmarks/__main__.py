@@ -5,7 +5,7 @@ import signal
 import sys
 from pathlib import Path
 
-from benchmarks import BenchmarkError, UnavailableError
+from benchmarks import BenchmarkError, UnavailableError, network
 from benchmarks.peers import PEERS, find_program
 from benchmarks.ratios import estimate
 from benchmarks.report import describe, update_texts
@@ -41,6 +41,8 @@ def main() -> int:
     names = options.scenario or list(SCENARIOS)
     chosen = [SCENARIOS[name] for name in names]
     _say_peers(session, chosen)
+    if reason := network.enter():
+        session.say(f"{reason}; TCP is as this machine has it set")
     if session.rounds < QUOTABLE_ROUNDS:
         session.say(f"fewer than {QUOTABLE_ROUNDS} rounds: nothing of it is quotable")
     run, failed = name_run(), False

@@ -135,10 +135,9 @@ def describe_environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "wrk": find_program_version("wrk", "-v"),
         "sysctl": {
-            name.replace("/", "."): " ".join(
-                Path("/proc/sys", name).read_text().split()
-            )
+            name.replace("/", "."): " ".join(path.read_text().split())
             for name in _SYSCTLS
+            if (path := Path("/proc/sys", name)).exists()  # not in each namespace
         },
     }
 
