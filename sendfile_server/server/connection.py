@@ -286,7 +286,7 @@ class Connection:
             file = answer.file()
             if file is None or not is_unchanged(file):
                 return False
-            sent = self._send_at_once(answer.wire, file, answer.span)
+            sent = self._send_at_once(answer, file, answer.span)
         self._requests += 1
         if sent < answer.size:
             self._began = began
@@ -307,17 +307,19 @@ class Connection:
             self._part()
         return True
 
-    def _send_at_once(self, wire: bytes, file: OpenFile, span: Span) -> int:
-        """Send what two calls can send of *wire* and *span*, and return how much."""
+    def _send_at_once(self, answer: Answer, file: OpenFile, span: Span) -> int:
+        """Send what two calls can send of *answer*, and return how much."""
         service = self._service
         start, stop, now = span.start, span.stop, service.clock.now
         if stop - start > LOOP_QUANTUM:
             stop = start + LOOP_QUANTUM
             span = Span(start, stop)
-        if not service.residency.is_warm(file, start, stop, now):
-            return 0
+        if answer.warm_tick != now:
+            if not service.residency.is_warm(file, start, stop, now):
+                return 0
+            answer.warm_tick = now
         number = file.descriptor.number
-        return send_at_once(self._client, wire, number, span, service.ways)
+        return send_at_once(self._client, answer.wire, number, span, service.ways)
 
     def _deliver_rest(self, answer: Answer, file: OpenFile | None, sent: int) -> None:
         """Send what is left of *answer* after its first *sent* bytes."""

@@ -85,6 +85,8 @@ class Answer:
     """The wire once more, to be lent instead of copied."""
     is_repeated: bool = False
     """Whether this wire has left before."""
+    warm_tick: int = _LOOK_EACH_TIME
+    """The wall second in which the beginning of the span was seen to be in memory."""
     part_head: bytes = b""
     """The head of a part of the span, with %d for length, first and last position."""
     part_tick: int = _LOOK_EACH_TIME
