@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
+import running
 from running import Serve, Server, launch, wait_until
 from wire import Pair
 
@@ -57,6 +58,13 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     for server in servers:
         if server.process.poll() is None:
             server.stop(signal.SIGKILL)
+
+
+@pytest.fixture
+def free_port() -> Iterator[int]:
+    """Keep a port that nobody else is given."""
+    with running.free_port() as port:
+        yield port
 
 
 @pytest.fixture

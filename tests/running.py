@@ -4,14 +4,17 @@ import os
 import select
 import selectors
 import signal
+import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 DEADLINE_S = 20.0
+HAS_IPV6 = Path("/proc/net/if_inet6").exists()
 
 
 @dataclass
@@ -76,6 +79,22 @@ class Serve(Protocol):
     def __call__(
         self, directory: Path | str, *options: str, prefix: tuple[str, ...] = ()
     ) -> Server: ...
+
+
+@contextmanager
+def free_port() -> Iterator[int]:
+    """Keep a port, of all addresses, for whoever is told of it.
+
+    The kernel gives it to nobody who asks for any; and who names it is not kept off
+    by what never listens (socket(7), SO_REUSEADDR).
+    """
+    with socket.socket(socket.AF_INET6 if HAS_IPV6 else socket.AF_INET) as keeper:
+        keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if HAS_IPV6:
+            keeper.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        keeper.bind(("", 0))
+        port: int = keeper.getsockname()[1]
+        yield port
 
 
 def wait_until(condition: Callable[[], object], what: str) -> None:

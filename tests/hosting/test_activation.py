@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -43,14 +42,6 @@ def ports_of(server: Server) -> list[int]:
 def giving(*names: str) -> tuple[str, ...]:
     """Return the prefix of a command that is to be given sockets of these *names*."""
     return (sys.executable, "-c", GIVE, ":".join(names))
-
-
-@pytest.fixture
-def free_port() -> int:
-    """Return a port that was free just now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @pytest.fixture

@@ -47,14 +47,6 @@ def served(serve: Serve, site: Path, tmp_path: Path) -> Served:
     return Served(serve, site, tmp_path / "serve.toml")
 
 
-@pytest.fixture
-def free_port() -> int:
-    """Return a port that was free just now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 def is_refused(port: int) -> bool:
     """Tell whether nobody listens there."""
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from running import Serve
+from running import HAS_IPV6, Serve
 from sendfile_server.errors import ConfigError
 from sendfile_server.hosting.sockets import listen, url_of
 from sendfile_server.options import Access, Address, TcpAddress, UnixAddress
@@ -106,21 +106,20 @@ def test_privileged_port_is_explained() -> None:
 
 
 @pytest.mark.parametrize("host", ["::1", "::"])
-def test_ipv6_is_listened_on(sockets: ExitStack, host: str) -> None:
+def test_ipv6_is_listened_on(sockets: ExitStack, free_port: int, host: str) -> None:
     """By an address in brackets, and for IPv6 alone, so that IPv4 is left free."""
-    if not Path("/proc/net/if_inet6").exists():
+    if not HAS_IPV6:
         give_up("this machine has no IPv6")
-    (listener,) = _listen(sockets, TcpAddress(host, 0))
-    port = listener.getsockname()[1]
+    (listener,) = _listen(sockets, TcpAddress(host, free_port))
     assert listener.family == socket.AF_INET6
     assert listener.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 1
-    sockets.enter_context(socket.create_connection(("::1", port), 20))
-    _listen(sockets, TcpAddress("0.0.0.0", port))  # noqa: S104 - the point
+    sockets.enter_context(socket.create_connection(("::1", free_port), 20))
+    _listen(sockets, TcpAddress("0.0.0.0", free_port))  # noqa: S104 - the point
 
 
 def test_ipv6_url_has_brackets(sockets: ExitStack) -> None:
     """As RFC 3986 section 3.2.2 writes it."""
-    if not Path("/proc/net/if_inet6").exists():
+    if not HAS_IPV6:
         give_up("this machine has no IPv6")
     (listener,) = _listen(sockets, TcpAddress("::1", 0))
     assert url_of(listener) == f"http://[::1]:{listener.getsockname()[1]}/"

@@ -18,6 +18,7 @@ from typing import Protocol
 
 import pytest
 
+import running
 from relaying import Handler, Relay, Target
 from running import Serve, Server, wait_until
 from tools import digest, give_up, need, run
@@ -66,13 +67,6 @@ def is_listening(place: str) -> bool:
         return place.removeprefix("unix:") in Path("/proc/net/unix").read_text()
     port = int(place.rpartition(":")[2])
     return f"0100007F:{port:04X} 00000000:0000 0A" in Path("/proc/net/tcp").read_text()
-
-
-def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
 
 
 def as_inetd_does(*command: str | Path) -> Handler:
@@ -138,7 +132,7 @@ def postgres() -> Iterator[Postgres]:
         data = folder / "data"
         cluster = ("-D", data, "-U", "postgres", "-A", "trust", "--locale=C")
         run(*prefix, programs / "initdb", *cluster, "-E", "UTF8", "--no-sync")
-        server = Postgres(folder, free_port())
+        server = Postgres(folder, stack.enter_context(running.free_port()))
         settings = (
             *("-c", "listen_addresses=127.0.0.1", "-p", str(server.port)),
             *("-c", f"unix_socket_directories={folder}", "-c", "fsync=off"),
@@ -370,12 +364,12 @@ def test_wrk_gets_what_is_served(
 
 @pytest.mark.parametrize("direction", [(), ("-R",)], ids=["there", "back"])
 def test_iperf3_never_stands_still(
-    relay: Relay, start: Start, direction: tuple[str, ...]
+    relay: Relay, start: Start, free_port: int, direction: tuple[str, ...]
 ) -> None:
     """Several streams at once all move, all the time, and nearly all is spliced."""
     need("iperf3")
-    place = f"127.0.0.1:{free_port()}"
-    start(place, "iperf3", "-s", "-B", "127.0.0.1", "-p", place.partition(":")[2])
+    place = f"127.0.0.1:{free_port}"
+    start(place, "iperf3", "-s", "-B", "127.0.0.1", "-p", str(free_port))
     server = relay(place, "--workers", "1")
     options = ("-P", "4", "-t", "2", "-i", "0.5", "-J", *direction)
     result = json.loads(

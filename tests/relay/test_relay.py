@@ -32,7 +32,14 @@ from relaying import (
     reset,
     send_much,
 )
-from running import Server, cpu_seconds, cpu_ticks, pass_time, wait_until
+from running import (
+    HAS_IPV6,
+    Server,
+    cpu_seconds,
+    cpu_ticks,
+    pass_time,
+    wait_until,
+)
 from sendfile_server.transport.room import unacknowledged
 from tools import give_up, need
 from wire import fill
@@ -385,7 +392,7 @@ def test_unix_sockets(relay: Relay, target: Target, tmp_path: Path) -> None:
 
 def test_ipv6(relay: Relay, target: Target) -> None:
     """On both sides."""
-    if not Path("/proc/net/if_inet6").exists():
+    if not HAS_IPV6:
         give_up("this machine has no IPv6")
     server = relay(target(echo, "::1"), listen="[::1]:0")
     port = int(server.log.read_text().split("[::1]:")[1].split()[0])

@@ -35,10 +35,11 @@ def test_refused_target_closes_the_client_at_once(relay: Relay) -> None:
 
 
 @pytest.fixture
-def busy() -> Iterator[socket.socket]:
+def busy(free_port: int) -> Iterator[socket.socket]:
     """Listen with a queue that one who waits has filled, so that it takes nobody."""
     with socket.socket() as listener, socket.socket() as waiting:
-        listener.bind(("127.0.0.1", 0))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", free_port))
         listener.listen(0)
         listener.settimeout(20)
         waiting.connect(listener.getsockname())
