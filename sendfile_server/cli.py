@@ -38,14 +38,14 @@ class _Program:
         return self.name.replace("-", "_").upper()
 
 
-_SERVE = _Program(
+SERVE = _Program(
     name="sendfile-serve",
     help="Serve the files below DIR over HTTP/1.1.",
     config_type=Config,
     check=check,
     run=serve,
 )
-_RELAY = _Program(
+RELAY = _Program(
     name="splice-relay",
     help="Forward TCP connections that come to LISTEN to TARGET, both ways, without"
     " copying what they carry. LISTEN and TARGET are HOST:PORT, [IPV6]:PORT or"
@@ -58,12 +58,12 @@ _RELAY = _Program(
 
 def main() -> NoReturn:
     """Run ``sendfile-serve``."""
-    _main(_SERVE)
+    _main(SERVE)
 
 
 def relay_main() -> NoReturn:
     """Run ``splice-relay``."""
-    _main(_RELAY)
+    _main(RELAY)
 
 
 def _main(program: _Program) -> NoReturn:
@@ -217,12 +217,12 @@ def _run(program: _Program) -> Callable[..., int]:
             program.check(config)
             click.echo(f"{program.name}: the configuration is valid", err=True)
             return 0
-        return program.run(config, lambda: _read_again(program))
+        return program.run(config, lambda: read_again(program))
 
     return run
 
 
-def _read_again(program: _Program) -> object:
+def read_again(program: _Program) -> object:
     """Return what is asked for by now, or raise ConfigError."""
     try:
         with _command(program).make_context(program.name, sys.argv[1:]) as context:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from calling import Done, called_with, check
 from running import Serve
 from sendfile_server import __version__
+from sendfile_server.cli import SERVE, main, read_again
 from sendfile_server.config import Config
 from sendfile_server.options import options
 from tools import need
@@ -58,7 +60,7 @@ def run(
     *arguments: str,
     prefix: tuple[str, ...] = (),
     environment: dict[str, str] | None = None,
-) -> subprocess.CompletedProcess[str]:
+) -> Done:
     """Run the command, which must end by itself."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("SENDFILE_SERVE")}
     return subprocess.run(
@@ -71,7 +73,7 @@ def run(
     )
 
 
-def assert_refused(done: subprocess.CompletedProcess[str], words: str) -> None:
+def assert_refused(done: Done, words: str) -> None:
     """Check for exit code 2, and one line with *words*."""
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
@@ -114,6 +116,20 @@ def assert_refused(done: subprocess.CompletedProcess[str], words: str) -> None:
         pytest.param(
             ("{site}", "--listen", "[::1]:0", "--port", "1"), "--listen", id="both"
         ),
+        pytest.param(("{site}", "--config", "{site}/no"), "No such file", id="no file"),
+    ],
+)
+def test_mistake_is_one_line(
+    site: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    """What can't be done is said in one line, without a traceback, with code 2."""
+    assert_refused(check(main, *(each.format(site=site) for each in arguments)), words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param((), "Missing argument 'DIR'", id="no directory given"),
         pytest.param(
             ("{site}", "--host", "no.such.invalid"),
             "no.such.invalid",
@@ -122,16 +138,15 @@ def assert_refused(done: subprocess.CompletedProcess[str], words: str) -> None:
         pytest.param(
             ("{site}", "--host", "192.0.2.1"), "no such address", id="not ours"
         ),
-        pytest.param(("{site}", "--config", "{site}/no"), "No such file", id="no file"),
         pytest.param(
             ("{site}", "--access-log", "{site}/no/log"), "cannot write", id="no log"
         ),
     ],
 )
-def test_mistake_is_one_line(
+def test_mistake_found_at_the_start_is_one_line(
     site: Path, arguments: tuple[str, ...], words: str
 ) -> None:
-    """What can't be done is said in one line, without a traceback, with code 2."""
+    """So is what turns out when it starts, and each ends its process."""
     assert_refused(run(*(each.format(site=site) for each in arguments)), words)
 
 
@@ -232,18 +247,24 @@ def test_help_lists_everything() -> None:
 def test_option_comes_from_anywhere(site: Path, tmp_path: Path, name: str) -> None:
     """Each option is taken from the command line, the environment and the file."""
     value = VALUES[name]
-    is_flag = isinstance(options(Config)[name].default, bool)
+    stated = options(Config)[name]
+    is_flag = isinstance(stated.default, bool)
     line = (f"--{NAMES[name]}", *(() if is_flag else (value,)))
     is_number = value.isdigit() and not value.startswith("0")  # as TOML has it
     is_bare = is_number or is_flag
     file = tmp_path / "serve.toml"
     file.write_text(f"{NAMES[name]} = {value if is_bare else repr(value)}\n")
-    variable = {f"SENDFILE_SERVE_{name.upper()}": value}
+    given = (str(site), *BESIDE.get(name, ()))
+    with called_with(*given, *line):
+        by_line = read_again(SERVE)
+    with called_with(*given, "--config", str(file)):
+        by_file = read_again(SERVE)
+    with called_with(*given) as patch:
+        patch.setenv(f"SENDFILE_SERVE_{name.upper()}", value)
+        by_variable = read_again(SERVE)
 
-    check = (str(site), "--check", *BESIDE.get(name, ()))
-    assert run(*check, *line).returncode == 0
-    assert run(*check, environment=variable).returncode == 0
-    assert run(*check, "--config", str(file)).returncode == 0
+    assert by_line == by_file == by_variable
+    assert getattr(by_line, name) != stated.default
 
 
 def test_directory_comes_from_anywhere(site: Path) -> None:

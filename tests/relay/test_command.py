@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from calling import Done, check
 from relaying import COMMAND, Relay, Target, connect, read_all
+from sendfile_server.cli import relay_main
 from sendfile_server.options import GROUPS, TcpAddress, UnixAddress, options
 from sendfile_server.relay.config import Forward, RelayConfig
 
 HERE = ("127.0.0.1:0", "127.0.0.1:9")
 
 
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, **environment: str) -> Done:
     """Run the command, which must end by itself."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("SPLICE_RELAY")}
     return subprocess.run(
@@ -25,6 +27,15 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         timeout=20,
         env=clean | environment,
     )
+
+
+def assert_refused(done: Done, words: str) -> None:
+    """Check for exit code 2, and one line with *words*."""
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("splice-relay: ")
+    assert words in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -54,23 +65,27 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         pytest.param((*HERE, "--record-size", "0"), "1 or more", id="no room"),
         pytest.param((*HERE, "--record-age", "0"), "above 0", id="no age"),
         pytest.param((*HERE, "--record", "/no/such"), "No such", id="no directory"),
-        pytest.param(
-            ("--check", *HERE, "--record", "/dev/null"), "Not a dir", id="a device"
-        ),
-        pytest.param(("192.0.2.1:0", HERE[1]), "no such address", id="not ours"),
-        pytest.param(
-            ("--check", HERE[0], "no.such.invalid:1"), "no.such.invalid", id="no such"
-        ),
+        pytest.param((*HERE, "--record", "/dev/null"), "Not a dir", id="a device"),
+        pytest.param((HERE[0], "no.such.invalid:1"), "no.such.invalid", id="no such"),
     ],
 )
 def test_mistake_is_one_line(arguments: tuple[str, ...], words: str) -> None:
     """Whatever is wrong, one line says what, and the exit code is 2."""
-    done = run(*arguments)
-    assert done.returncode == 2, done.stderr
-    assert done.stdout == ""
-    assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("splice-relay: ")
-    assert words in done.stderr
+    assert_refused(check(relay_main, *arguments), words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param((), "nothing to forward", id="nothing"),
+        pytest.param(("192.0.2.1:0", HERE[1]), "no such address", id="not ours"),
+    ],
+)
+def test_mistake_found_at_the_start_is_one_line(
+    arguments: tuple[str, ...], words: str
+) -> None:
+    """So is what turns out when it starts, and each ends its process."""
+    assert_refused(run(*arguments), words)
 
 
 def test_check_opens_no_port() -> None:
