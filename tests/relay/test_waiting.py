@@ -3,6 +3,7 @@
 import select
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
@@ -77,7 +78,8 @@ def waiting(relay: Relay) -> Iterator[Lines]:
             target = stack.enter_context(listener.accept()[0])
             target.settimeout(60)
             lines[state] = Line(client, target)
-            lines[state].bring_to(state)
+        with ThreadPoolExecutor(len(lines)) as threads:
+            list(threads.map(Line.bring_to, lines.values(), lines))
         pass_time(0.3)
         yield server, lines
 
