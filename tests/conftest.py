@@ -19,10 +19,16 @@ from wire import Pair
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Run a test beside others, or alone, among all processes of pytest."""
+    """Run a test beside others, or alone, among all processes of pytest.
+
+    Who is to be alone waits at the door until all others have left, and so keeps out
+    who comes meanwhile; else there would always be somebody.
+    """
     is_alone = item.get_closest_marker("alone") is not None
-    with Path(__file__).open() as shared:
-        fcntl.flock(shared, fcntl.LOCK_EX if is_alone else fcntl.LOCK_SH)
+    with Path(__file__).open() as room:
+        with Path(running.__file__).open() as door:
+            fcntl.flock(door, fcntl.LOCK_EX)
+            fcntl.flock(room, fcntl.LOCK_EX if is_alone else fcntl.LOCK_SH)
         return (yield)
 
 

@@ -45,7 +45,9 @@ def test_pure_stages_are_covered(tmp_path: Path) -> None:
     data = str(tmp_path / "coverage")
     sources = ",".join(f"sendfile_server.{name}" for name in PURE)
     folders = [f"tests/{name}" for name in PURE]
-    alike = ("-n0", "-p", "no:cacheprovider", "-m", "not hypothesis")
+    # Without our conftest.py, by which it would wait for a test that is to be alone,
+    # and that test for this one.
+    alike = ("-n0", "--noconftest", "-p", "no:cacheprovider", "-m", "not hypothesis")
     pytest_run = ("-m", "pytest", "-q", *alike, *folders)
     run(
         *("coverage", "run", "--branch", f"--source={sources}", *pytest_run),
