@@ -16,6 +16,37 @@ import running
 from running import Serve, Server, launch, wait_until
 from wire import Pair
 
+# Those that start processes of ours.
+STARTERS = {"serve", "relay"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Know an option for who wants to see each thing done, but not in all cases."""
+    parser.addoption(
+        "--first-rows",
+        action="store_true",
+        help="of a table of cases for which servers are started, run the first only",
+    )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Leave out what --first-rows does not ask for."""
+    if not config.getoption("--first-rows"):
+        return
+    kept: dict[tuple[Path, str], pytest.Item] = {}
+    rest: list[pytest.Item] = []
+    for item in items:
+        assert isinstance(item, pytest.Function)
+        starts = bool(STARTERS & set(item.fixturenames))
+        test = (item.path, item.originalname if starts else item.name)
+        if kept.setdefault(test, item) is not item:
+            rest.append(item)
+    items[:] = kept.values()
+    config.hook.pytest_deselected(items=rest)
+
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
