@@ -185,9 +185,12 @@ def test_is_told_when_full_and_when_draining(relay: Relay, target: Target) -> No
     assert server.process.wait(20) == 0
 
 
-@pytest.mark.parametrize(
-    ("target_form", "method", "status"),
-    [
+def test_only_the_pages_are_told(
+    relay: Relay, target: Target, subtests: pytest.Subtests
+) -> None:
+    """Other targets and methods are refused, each by its status."""
+    server = relay(target(echo), *METRICS)
+    for form, method, status in (
         ("/metrics", "HEAD", 200),
         ("/metrics?x=1", "GET", 200),
         ("/", "GET", 200),
@@ -196,38 +199,31 @@ def test_is_told_when_full_and_when_draining(relay: Relay, target: Target) -> No
         ("/metrics", "OPTIONS", 204),
         ("/metrics", "POST", 405),
         ("/metrics", "BREW", 501),
-    ],
-)
-def test_only_the_pages_are_told(
-    relay: Relay, target: Target, target_form: str, method: str, status: int
-) -> None:
-    """Other targets and methods are refused, each by its status."""
-    server = relay(target(echo), *METRICS)
-    answer = ask(server, target_form, method=method)
+    ):
+        answer = ask(server, form, method=method)
 
-    assert answer.status == status
-    assert answer.fields["connection"] == "close"
-    assert (answer.body == b"") is (method in ("HEAD", "OPTIONS"))
+        with subtests.test(form=form, method=method):
+            assert answer.status == status
+            assert answer.fields["connection"] == "close"
+            assert (answer.body == b"") is (method in ("HEAD", "OPTIONS"))
 
 
-@pytest.mark.parametrize(
-    ("pieces", "status"),
-    [
-        pytest.param([bytes([byte]) for byte in get("/live")], 200, id="dribbled"),
-        pytest.param([get("/live") + get("/ready")], 200, id="pipelined"),
-        pytest.param([b"\0" * 100], 400, id="no HTTP"),
-        pytest.param([b"GET /live HTTP/1.1\r\n" + b"a: b\r\n" * 9000], 431, id="long"),
-    ],
-)
 def test_whoever_asks_oddly_gets_an_answer(
-    relay: Relay, target: Target, tmp_path: Path, pieces: list[bytes], status: int
+    relay: Relay, target: Target, tmp_path: Path, subtests: pytest.Subtests
 ) -> None:
     """One answer, whole, however the request comes; then the connection is closed."""
     relay(target(echo), "--metrics", f"unix:{tmp_path}/metrics")
-    answer = converse(f"{tmp_path}/metrics", pieces)
+    for name, pieces, status in (
+        ("dribbled", [bytes([byte]) for byte in get("/live")], 200),
+        ("pipelined", [get("/live") + get("/ready")], 200),
+        ("no HTTP", [b"\0" * 100], 400),
+        ("long", [b"GET /live HTTP/1.1\r\n" + b"a: b\r\n" * 9000], 431),
+    ):
+        answer = converse(f"{tmp_path}/metrics", pieces)
 
-    assert answer.startswith(b"HTTP/1.1 %d " % status)
-    assert answer.count(b"HTTP/1.1") == 1
+        with subtests.test(name):
+            assert answer.startswith(b"HTTP/1.1 %d " % status)
+            assert answer.count(b"HTTP/1.1") == 1
 
 
 def test_unix_socket(relay: Relay, target: Target, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Headers of the PROXY protocol before the bytes of a client, in and out."""
 
 import hashlib
+import itertools
 import os
 import re
 import signal
@@ -26,16 +27,15 @@ LOCAL = SIGNATURE + bytes((0x20, 0, 0, 0))
 HERE = ("--accept-proxy", "--trusted-proxy", "127.0.0.1")
 UNIX = ("--accept-proxy", "--trusted-proxy", "unix:")
 
-HEADERS = [
-    pytest.param(LINE, id="v1"),
-    pytest.param(b"PROXY UNKNOWN\r\n", id="v1 of nobody"),
-    pytest.param(BINARY, id="v2"),
-    pytest.param(LOCAL, id="v2 of nobody"),
-    pytest.param(
-        SIGNATURE + bytes((0x21, 0x11, *divmod(MAX_SIZE - 16, 256))) + bytes(4080),
-        id="the longest",
+HEADERS = {
+    "v1": LINE,
+    "v1 of nobody": b"PROXY UNKNOWN\r\n",
+    "v2": BINARY,
+    "v2 of nobody": LOCAL,
+    "the longest": (
+        SIGNATURE + bytes((0x21, 0x11, *divmod(MAX_SIZE - 16, 256))) + bytes(4080)
     ),
-]
+}
 
 
 def recorder(heard: list[bytes]) -> Handler:
@@ -70,17 +70,18 @@ def own_binary(client: socket.socket, server: Server) -> bytes:
 # Taking headers.
 
 
-@pytest.mark.parametrize("header", HEADERS)
-@pytest.mark.parametrize("step", [1, 7, 5000], ids=["1 byte", "7 bytes", "whole"])
 def test_what_follows_the_header_is_relayed(
-    relay: Relay, target: Target, tmp_path: Path, header: bytes, step: int
+    relay: Relay, target: Target, tmp_path: Path, subtests: pytest.Subtests
 ) -> None:
     """However both come, and with the end right behind: all of it, once."""
     place = f"{tmp_path}/relay"
     relay(target(echo), *UNIX, listen=f"unix:{place}")
-    data = header + hashlib.shake_128(b"data").digest(300)
-    pieces = [data[start : start + step] for start in range(0, len(data), step)]
-    assert converse(place, pieces) == data[len(header) :]
+    rest = hashlib.shake_128(b"data").digest(300)
+    for (name, header), step in itertools.product(HEADERS.items(), (1, 7, 5000)):
+        data = header + rest
+        pieces = [data[start : start + step] for start in range(0, len(data), step)]
+        with subtests.test(header=name, step=step):
+            assert converse(place, pieces) == rest
 
 
 @pytest.mark.parametrize("options", [(), ("--no-splice",)], ids=["spliced", "copied"])
