@@ -53,6 +53,7 @@ def serve() -> Iterator[Serve]:
     listener.close()
 
 
+@pytest.mark.alone
 def test_files_are_loaded_again_and_again(serve: Serve) -> None:
     """What is taken is counted, over more than one response."""
     port = serve(HEAD + bytes(BODY))
@@ -65,6 +66,7 @@ def test_files_are_loaded_again_and_again(serve: Serve) -> None:
     assert downloads.mib_per_s < 200
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     "response",
     [
