@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from running import DEADLINE_S, Serve, pass_time, wait_until
+from running import DEADLINE_S, Serve, end, pass_time, wait_until
 from wire import Client, fetch, get
 
 SAME = 'listen = "127.0.0.1:0"\nworkers = 1\n'
@@ -45,6 +45,21 @@ class Served:
 def served(serve: Serve, site: Path, tmp_path: Path) -> Served:
     """Run a server of one worker, whose configuration is a file."""
     return Served(serve, site, tmp_path / "serve.toml")
+
+
+def feed(fifo: Path, text: str) -> None:
+    """Give *text* to whoever reads *fifo* next."""
+
+    def is_read() -> bool:
+        try:
+            descriptor = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # not yet
+            return False
+        os.write(descriptor, text.encode())
+        os.close(descriptor)
+        return True
+
+    wait_until(is_read, "a reader")
 
 
 def is_refused(port: int) -> bool:
@@ -110,6 +125,27 @@ def test_program_that_cannot_start_takes_nothing_over(
     assert server.children() == workers
     assert fetch(server.port, "/digits.txt").body == b"0123456789"
     assert "reloaded" in served.reload(SAME)
+
+
+def test_reload_during_an_upgrade_is_handed_on(served: Served, tmp_path: Path) -> None:
+    """Who was asked to read again while another starts has that one do it."""
+    server, file = served.server, tmp_path / "serve.toml"
+    file.unlink()
+    os.mkfifo(file)  # whoever reads it waits for us
+
+    os.kill(server.pid, signal.SIGUSR2)
+    wait_until(lambda: "is to take over" in server.log.read_text(), "a successor")
+    os.kill(server.pid, signal.SIGHUP)
+    feed(file, SAME)
+    wait_until(lambda: "has taken over" in server.log.read_text(), "it to serve")
+    successor = int(server.log.read_text().partition("process ")[2].partition(" ")[0])
+    try:
+        feed(file, SAME + 'mime-type = "txt=application/x-new"\n')
+        wait_until(lambda: "reloaded" in server.log.read_text(), "it to read again")
+        head = fetch(server.port, "/hello.txt").fields
+        assert head["content-type"] == "application/x-new"
+    finally:
+        end(successor)
 
 
 def test_what_was_opened_for_a_refused_configuration_is_closed(
