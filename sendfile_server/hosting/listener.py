@@ -1,7 +1,8 @@
-"""Accept connections from one listening socket, one for each readiness event.
+"""Accept connections from one listening socket.
 
-Accepting until there is none would let one worker take them all. One that has many
-more than another leaves the next to it, for a moment.
+Each readiness event is for one of them, since accepting until there is none would
+let one worker take them all; one that has many more than another leaves the next to
+it, for a moment. Only a worker that is alone takes several at once.
 
 Error handling: a connection that was given up before it could be accepted is
 nothing. Out of descriptors or memory (accept(2)), accepting pauses, and is tried
@@ -22,6 +23,8 @@ _log = logging.getLogger(__name__)
 
 # Long enough for a worker that is awake, and for others short enough.
 _TURN_OF_OTHERS_S = 0.001
+# Who is alone accepts so many before those who have come get their turn.
+_BURST = 16
 
 _EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS))
 _GIVEN_UP = frozenset(
@@ -57,6 +60,7 @@ class Listener:
         self._loop = loop
         self._place = place
         self._take = take
+        self._at_once = _BURST if place.workers == 1 else 1
         self._is_accepting = False
         self._is_exhausted = False
 
@@ -81,11 +85,13 @@ class Listener:
         self._socket.close()
 
     def _accept_in_turn(self) -> None:
-        if not self._place.is_ahead():
-            self._accept()
+        if self._place.is_ahead():
+            self._loop.remove_reader(self._socket.fileno())
+            self._loop.call_later(_TURN_OF_OTHERS_S, self._accept_after_others)
             return
-        self._loop.remove_reader(self._socket.fileno())
-        self._loop.call_later(_TURN_OF_OTHERS_S, self._accept_after_others)
+        for _ in range(self._at_once):
+            if not (self._is_accepting and self._accept()):
+                return
 
     def _accept_after_others(self) -> None:
         if self._is_accepting:

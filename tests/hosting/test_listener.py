@@ -1,6 +1,8 @@
 """Where connections come from, and what happens when there are too many."""
 
 import contextlib
+import os
+import signal
 import socket
 from pathlib import Path
 
@@ -57,6 +59,24 @@ def test_one_too_many_waits_and_is_served(
         clients[0].socket.close()
         assert waiting.response().body == b"hello\n"
         assert waiting.request("/hello.txt").body == b"hello\n"
+
+
+def test_burst_ends_at_the_bound(serve: Serve, site: Path) -> None:
+    """Of those who came while nobody looked, no more are taken than there may be."""
+    server = serve(site, "--workers", "1", "--max-connections", "3")
+    (worker,) = server.children()
+    os.kill(worker, signal.SIGSTOP)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Client(server.port)) for _ in range(5)]
+        for client in clients:
+            client.send(get("/hello.txt"))
+        os.kill(worker, signal.SIGCONT)
+
+        for client in clients[:3]:
+            assert client.response().body == b"hello\n"
+        assert not gets_answer(clients[3], 0.7)
+        clients[0].socket.close()
+        assert clients[3].response().body == b"hello\n"
 
 
 def test_bound_holds_over_many_rounds(serve: Serve, site: Path) -> None:
