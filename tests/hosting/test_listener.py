@@ -1,5 +1,6 @@
 """Where connections come from, and what happens when there are too many."""
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -9,6 +10,10 @@ from pathlib import Path
 import pytest
 
 from running import Serve
+from sendfile_server.hosting.board import Board
+from sendfile_server.hosting.census import Census, Place
+from sendfile_server.hosting.listener import Listener
+from sendfile_server.hosting.notices import Notices
 from tools import give_up
 from wire import Client, fetch, get
 
@@ -77,6 +82,44 @@ def test_burst_ends_at_the_bound(serve: Serve, site: Path) -> None:
         assert not gets_answer(clients[3], 0.7)
         clients[0].socket.close()
         assert clients[3].response().body == b"hello\n"
+
+
+@pytest.mark.parametrize(
+    ("workers", "expected"),
+    [
+        pytest.param(1, 16, id="several by who is alone"),
+        pytest.param(2, 1, id="one by each of several"),
+    ],
+)
+def test_so_many_are_accepted_at_one_wake_up(workers: int, expected: int) -> None:
+    """Others have their turn after that, and then whoever is left is accepted."""
+    census = Census(workers) if workers > 1 else None
+    place = Place(0, 1000, Board(workers, 0), Notices(workers), census)
+    taken: list[socket.SocketType] = []
+    # One that looks exactly once in a turn, as a worker's does not.
+    loop = asyncio.new_event_loop()
+
+    def turn() -> None:
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+
+    with contextlib.ExitStack() as stack:
+        stack.callback(loop.close)
+        door = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        door.setblocking(False)
+        for _ in range(20):
+            stack.enter_context(socket.create_connection(door.getsockname(), 20))
+
+        def take(client: socket.SocketType, _: object) -> None:
+            taken.append(client)
+            stack.callback(client.close)
+
+        listener = Listener(door, loop, place, take)
+        listener.resume()
+        turn()
+        assert len(taken) == expected
+        while len(taken) < 20:
+            turn()
 
 
 def test_bound_holds_over_many_rounds(serve: Serve, site: Path) -> None:
