@@ -30,7 +30,7 @@ from sendfile_server.relay.flow import (
     Flow,
     Wait,
 )
-from sendfile_server.relay.readiness import Side
+from sendfile_server.relay.readiness import Resume, Side
 from sendfile_server.relay.recording import Recording
 from sendfile_server.relay.service import RelayService
 from sendfile_server.relay.targets import Place
@@ -119,14 +119,16 @@ class Relayed:
             return
         self._is_closed = True
         self._service.open.discard(self)
+        has_spliced = False
         for each in self._flows:
             each.flow.close()
             self._service.gathering.end(each.flow)
+            has_spliced = has_spliced or each.flow.has_spliced
         if self._recording:
             self._recording.close()
         tally = self._service.tally
         tally.ended += 1
-        if any(each.flow.has_spliced for each in self._flows):
+        if has_spliced:
             tally.ended_spliced += 1
         elif self._flows:
             tally.ended_copied += 1
@@ -327,14 +329,17 @@ class _Watched:
         self.wait = wait
         # After a quantum, what the flow was woken for still holds, and wakes it again.
         writing = wait is WAIT_SINK or (self._is_writing and wait is WAIT_TURN)
-        reading = not (writing or wait in (WAIT_NOTHING, WAIT_RECORDING))
-        # Made anew, for who keeps what leads back to it is not gone when it is done.
-        resume = partial(self._advance, self)
+        is_still = wait is WAIT_NOTHING or wait is WAIT_RECORDING
+        reading = not (writing or is_still)
         if reading is not self._is_reading:
             self._is_reading = reading
-            self._source.when_readable(resume if reading else None)
+            self._source.when_readable(self._resume() if reading else None)
         if writing is not self._is_writing:
             self._is_writing = writing
-            self._sink.when_writable(resume if writing else None)
+            self._sink.when_writable(self._resume() if writing else None)
         if wait is WAIT_RECORDING:
-            self.flow.call_when_recorded(resume)
+            self.flow.call_when_recorded(self._resume())
+
+    def _resume(self) -> Resume:
+        # Made anew, for who keeps what leads back to it is not gone when it is done.
+        return partial(self._advance, self)

@@ -123,7 +123,8 @@ class Flow:
         self._counts = counts
         self._pipe: Pipe | None = None  # only while something is in it
         self._held = b""
-        self._hold(first)
+        if first:
+            self._hold(first)
         self._is_bulk = False
         self.track: Track | None = None
         """What is taken is recorded there."""
@@ -167,8 +168,10 @@ class Flow:
 
     def close(self) -> None:
         """Let go of what is held."""
-        self._give_back()
-        self._hold(b"")
+        if self._pipe:
+            self._give_back()
+        if self._held:
+            self._hold(b"")
 
     def call_when_recorded(self, resume: Callable[[], None]) -> None:
         """Call *resume* when a turn would not end with `WAIT_RECORDING` again."""

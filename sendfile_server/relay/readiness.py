@@ -53,12 +53,12 @@ class Side:
     def when_readable(self, resume: Resume | None) -> None:
         """Call *resume* whenever there is something to read, an end or an error."""
         self._read = resume
-        self._follow()
+        self._follow((_READ if resume else 0) | (self._events & _WRITE))
 
     def when_writable(self, resume: Resume | None) -> None:
         """Call *resume* whenever there is room to write, or an error."""
         self._write = resume
-        self._follow()
+        self._follow((_WRITE if resume else 0) | (self._events & _READ))
 
     def tell(self, events: int) -> None:
         """Call those who wait for one of *events*: an error is for all."""
@@ -74,9 +74,8 @@ class Side:
             self._events = 0
             del self._readiness.sides[self._number]
 
-    def _follow(self) -> None:
+    def _follow(self, events: int) -> None:
         before = self._events
-        events = (_READ if self._read else 0) | (_WRITE if self._write else 0)
         if events == before:
             return
         self._events = events
