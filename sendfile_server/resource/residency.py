@@ -11,8 +11,8 @@ _RANGE = struct.Struct("QQ")
 _RESULT_SIZE = 40  # five counters; the first is that of cached pages
 _COUNTER = struct.Struct("Q")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-# Readahead brings at least this much, and in order, so that the last byte of each
-# such window stands for the rest of it.
+# Readahead brings at least this much at once, so that the last byte of each such
+# window, and the first of all, stand for the rest.
 _WINDOW = 65536
 # What was seen to be in memory stays there for a while after it was used: windows
 # of so many bytes, for so many seconds, and so many of one file.
@@ -128,7 +128,9 @@ def _is_resident(descriptor: int, start: int, stop: int) -> bool | None:
     # systems count none: then a read that must not wait knows.
     probe = [bytearray(1)]
     try:
-        for offset in (*range(start + _WINDOW - 1, stop - 1, _WINDOW), stop - 1):
+        # The first byte, too: what it comes with may end there, and come later.
+        ends = range(start + _WINDOW - 1, stop - 1, _WINDOW)
+        for offset in (start, *ends, stop - 1):
             os.preadv(descriptor, probe, offset, os.RWF_NOWAIT)
     except BlockingIOError:
         return False
