@@ -1,5 +1,6 @@
 """What is recorded: every byte of both directions, and never at the traffic's cost."""
 
+import contextlib
 import hashlib
 import os
 import re
@@ -55,8 +56,20 @@ def send(server: Server, data: bytes) -> None:
 
 
 def sizes(folder: Path) -> int:
-    """Return how long all files are that there are at the moment."""
-    return sum(each.stat().st_size for each in folder.iterdir())
+    """Return how long all files were at one moment: two looks saw the same.
+
+    One look might count a file that makes room, and then what that is made for.
+    """
+    looks: list[dict[str, int]] = [{}]
+
+    def is_still() -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            looks.append({each.name: each.stat().st_size for each in folder.iterdir()})
+            return looks[-1] == looks[-2]
+        return False
+
+    wait_until(is_still, "a moment")
+    return sum(looks[-1].values())
 
 
 # Every byte.
