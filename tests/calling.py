@@ -37,3 +37,12 @@ def check(main: Callable[[], NoReturn], *arguments: str) -> Done:
     code = ended.value.code
     assert isinstance(code, int)
     return Done(arguments, code, out.getvalue(), err.getvalue())
+
+
+def assert_refused(program: str, done: Done, words: str) -> None:
+    """Check for exit code 2, and one line of *program* with *words*."""
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"{program}: ")
+    assert words in done.stderr

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from calling import Done, called_with, check
+from calling import Done, assert_refused, called_with, check
 from running import Serve
 from sendfile_server import __version__
 from sendfile_server.cli import SERVE, main, read_again
@@ -73,15 +73,6 @@ def run(
     )
 
 
-def assert_refused(done: Done, words: str) -> None:
-    """Check for exit code 2, and one line with *words*."""
-    assert done.returncode == 2, done.stderr
-    assert done.stdout == ""
-    assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("sendfile-serve: ")
-    assert words in done.stderr
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -123,7 +114,11 @@ def test_mistake_is_one_line(
     site: Path, arguments: tuple[str, ...], words: str
 ) -> None:
     """What can't be done is said in one line, without a traceback, with code 2."""
-    assert_refused(check(main, *(each.format(site=site) for each in arguments)), words)
+    assert_refused(
+        "sendfile-serve",
+        check(main, *(each.format(site=site) for each in arguments)),
+        words,
+    )
 
 
 @pytest.mark.parametrize(
@@ -147,7 +142,9 @@ def test_mistake_found_at_the_start_is_one_line(
     site: Path, arguments: tuple[str, ...], words: str
 ) -> None:
     """So is what turns out when it starts, and each ends its process."""
-    assert_refused(run(*(each.format(site=site) for each in arguments)), words)
+    assert_refused(
+        "sendfile-serve", run(*(each.format(site=site) for each in arguments)), words
+    )
 
 
 @pytest.mark.parametrize(
@@ -167,7 +164,7 @@ def test_mistake_in_the_file_is_one_line(
     file = tmp_path / "serve.toml"
     file.write_text(text)
 
-    assert_refused(run(str(site), "--config", str(file)), words)
+    assert_refused("sendfile-serve", run(str(site), "--config", str(file)), words)
 
 
 def test_directory_in_the_file_needs_a_name(tmp_path: Path) -> None:
@@ -175,7 +172,7 @@ def test_directory_in_the_file_needs_a_name(tmp_path: Path) -> None:
     file = tmp_path / "serve.toml"
     file.write_text('directory = "a\\u0000b"')
 
-    assert_refused(run("--config", str(file)), "without a name")
+    assert_refused("sendfile-serve", run("--config", str(file)), "without a name")
 
 
 def test_unreadable_directory_is_refused(site: Path) -> None:
@@ -185,7 +182,9 @@ def test_unreadable_directory_is_refused(site: Path) -> None:
     caps = "-dac_override,-dac_read_search"
     prefix = ("setpriv", f"--bounding-set={caps}", f"--inh-caps={caps}")
 
-    assert_refused(run(str(site), "--check", prefix=prefix), "Permission denied")
+    assert_refused(
+        "sendfile-serve", run(str(site), "--check", prefix=prefix), "Permission denied"
+    )
 
 
 def test_privileged_port_is_refused(site: Path) -> None:
@@ -199,14 +198,16 @@ def test_privileged_port_is_refused(site: Path) -> None:
     done = run(str(site), "--port", str(port), prefix=prefix)
 
     assert port > 0, "every port is free for all here"
-    assert_refused(done, "privileged")
+    assert_refused("sendfile-serve", done, "privileged")
 
 
 def test_port_is_not_shared(serve: Serve, site: Path) -> None:
     """A second server on the same port fails."""
     port = serve(site).port
 
-    assert_refused(run(str(site), "--port", str(port)), "another program")
+    assert_refused(
+        "sendfile-serve", run(str(site), "--port", str(port)), "another program"
+    )
 
 
 def test_port_zero_is_told(serve: Serve, site: Path) -> None:
@@ -274,7 +275,9 @@ def test_directory_comes_from_anywhere(site: Path) -> None:
 
     assert run("--check", environment=variable).returncode == 0
     assert run("--check", str(site), environment=missing).returncode == 0
-    assert_refused(run("--check", environment=missing), "cannot serve /no")
+    assert_refused(
+        "sendfile-serve", run("--check", environment=missing), "cannot serve /no"
+    )
 
 
 @pytest.mark.parametrize(
@@ -302,7 +305,7 @@ def test_nearest_source_wins(
 
     done = run(*arguments, environment=environment)
 
-    assert_refused(done, f"{winner}.invalid")
+    assert_refused("sendfile-serve", done, f"{winner}.invalid")
 
 
 def test_list_in_the_file_is_a_list(serve: Serve, site: Path, tmp_path: Path) -> None:

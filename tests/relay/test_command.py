@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from calling import Done, check
+from calling import Done, assert_refused, check
 from relaying import COMMAND, Relay, Target, connect, read_all
 from sendfile_server.cli import relay_main
 from sendfile_server.options import GROUPS, TcpAddress, UnixAddress, options
@@ -27,15 +27,6 @@ def run(*arguments: str, **environment: str) -> Done:
         timeout=20,
         env=clean | environment,
     )
-
-
-def assert_refused(done: Done, words: str) -> None:
-    """Check for exit code 2, and one line with *words*."""
-    assert done.returncode == 2, done.stderr
-    assert done.stdout == ""
-    assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("splice-relay: ")
-    assert words in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -71,7 +62,7 @@ def assert_refused(done: Done, words: str) -> None:
 )
 def test_mistake_is_one_line(arguments: tuple[str, ...], words: str) -> None:
     """Whatever is wrong, one line says what, and the exit code is 2."""
-    assert_refused(check(relay_main, *arguments), words)
+    assert_refused("splice-relay", check(relay_main, *arguments), words)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +76,7 @@ def test_mistake_found_at_the_start_is_one_line(
     arguments: tuple[str, ...], words: str
 ) -> None:
     """So is what turns out when it starts, and each ends its process."""
-    assert_refused(run(*arguments), words)
+    assert_refused("splice-relay", run(*arguments), words)
 
 
 def test_check_opens_no_port() -> None:
