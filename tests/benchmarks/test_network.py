@@ -7,6 +7,7 @@ from pathlib import Path
 from tools import give_up
 
 SETTING = Path("/proc/sys/net/ipv4/tcp_congestion_control")
+ALLOWED = Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
 PROGRAM = f"""
 import socket
 from pathlib import Path
@@ -22,7 +23,7 @@ print(socket.create_connection(listener.getsockname(), 5).getpeername()[0])
 
 def test_it_is_our_own_as_the_kernel_makes_it() -> None:
     """Loopback works there, with the default; the machine's network stays as it was."""
-    before = SETTING.read_text()
+    before = SETTING.read_text(), ALLOWED.read_text()
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         cwd=Path(__file__).parents[2],
@@ -35,4 +36,4 @@ def test_it_is_our_own_as_the_kernel_makes_it() -> None:
         give_up(reason)
 
     assert (congestion_control, peer) == ("cubic", "127.0.0.1")
-    assert SETTING.read_text() == before
+    assert (SETTING.read_text(), ALLOWED.read_text()) == before
