@@ -17,8 +17,9 @@ from sendfile_server.transport.pipes import Pipe, Pipes, SpliceRefusedError
 
 _log = logging.getLogger(__name__)
 
-# Memory for copying, of the loop: between two turns nothing stays in it.
-_scratch = memoryview(bytearray(1024 * 1024))
+# Memory for copying, of the loop: between two turns nothing stays in it. More would
+# not stay in the cache of a CPU, with what is copied into it and out of it.
+_scratch = memoryview(bytearray(512 * 1024))
 # So much is copied at once, and so much at most is held for a stalled sink; where
 # nothing is ever spliced, all of the scratch, while all flows hold less than that.
 _little = _scratch[: 16 * 1024]
