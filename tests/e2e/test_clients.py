@@ -82,9 +82,10 @@ def test_curl_compares_dates(url: str, site: Path) -> None:
     assert curl_status("-z", "13 Nov 2023 00:00:00 GMT", target) == "200"
 
 
-def test_curl_compares_tags(url: str, site: Path, tmp_path: Path) -> None:
+def test_curl_compares_tags(serve: Serve, site: Path, tmp_path: Path) -> None:
     """--etag-compare gets 304 until the file changes."""
-    tag, target = tmp_path / "tag", f"{url}/hello.txt"
+    need("curl")
+    tag, target = tmp_path / "tag", f"{serve(site, '--freshness', '0').url}/hello.txt"
 
     assert curl_status("--etag-save", tag, target) == "200"
     assert curl_status("--etag-compare", tag, target) == "304"
