@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks import BenchmarkError
 from benchmarks.downloads import Client, File, download
+from running import wait_until
 
 CPU = min(os.sched_getaffinity(0))
 BODY = 100_000
@@ -17,7 +18,13 @@ Serve = Callable[[bytes], int]
 
 
 @pytest.fixture
-def serve() -> Iterator[Serve]:
+def asked() -> list[bytes]:
+    """Return the requests that have come so far."""
+    return []
+
+
+@pytest.fixture
+def serve(asked: list[bytes]) -> Iterator[Serve]:
     """Answer every request of two connections with given bytes; return the port.
 
     A response that is not whole is the last one.
@@ -33,7 +40,8 @@ def serve() -> Iterator[Serve]:
                 return  # fewer clients than could be
             with client:
                 try:
-                    while client.recv(65536):
+                    while request := client.recv(65536):
+                        asked.append(request)
                         client.sendall(response)
                         if len(response) != len(HEAD) + BODY:
                             return
@@ -54,13 +62,12 @@ def serve() -> Iterator[Serve]:
 
 
 @pytest.mark.alone
-def test_files_are_loaded_again_and_again(serve: Serve) -> None:
+def test_files_are_loaded_again_and_again(serve: Serve, asked: list[bytes]) -> None:
     """What is taken is counted, over more than one response."""
     port = serve(HEAD + bytes(BODY))
-    stop = threading.Event()
 
     with download(port, [FILE] * 2, mib_per_s=100, cpu=CPU) as downloads:
-        stop.wait(0.05)
+        wait_until(lambda: len(asked) > 6, "them to have loaded several")
 
     assert downloads.bytes > 2 * BODY
     assert downloads.mib_per_s < 200
