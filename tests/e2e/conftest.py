@@ -29,9 +29,13 @@ _SWITCHES = (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Chrome]:
-    """Run a Chromium; without one, skip, or fail in CI."""
+    """Run a Chromium; without one, skip, or fail in CI.
+
+    No longer than its tests: a page that asks again and again would ask whoever gets
+    the port after its server.
+    """
     missing = [str(path) for path in (_CHROMIUM, _CHROMEDRIVER) if not path.exists()]
     if missing:
         give_up(f"not installed: {', '.join(missing)}")

@@ -79,9 +79,12 @@ def target() -> Iterator[Target]:
                 with client:
                     handle(client)
 
+            acceptor = threading.Thread(target=accept, daemon=True)
+            acceptor.start()
+            # Before it has ended, nobody else may get the number of its socket.
             stack.callback(listener.close)
+            stack.callback(acceptor.join)
             stack.callback(lambda: listener.shutdown(socket.SHUT_RDWR))
-            threading.Thread(target=accept, daemon=True).start()
             return address
 
         yield start
