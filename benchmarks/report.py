@@ -5,6 +5,7 @@ here; a test sees to it that it is up to date.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -143,17 +144,12 @@ def detail_tables(results: Mapping[str, Result]) -> str:
 
 
 def environment_lines(results: Mapping[str, Result]) -> str:
-    """Return a line for each environment in which something was measured."""
-    lines = {
-        "{cpu}, {cpus} CPUs, {memory_mib} MiB, Linux {kernel}, Python {python};"
-        " {day}, commit {short}".format(
-            **each.environment,
-            day=each.environment["date"][:10],
-            short=each.environment["commit"][:12],
-        )
-        for each in results.values()
-    }
-    return "\n".join(f"- {line}" for line in sorted(lines))
+    """Return a line for each machine on which something was measured, and what."""
+    form = "{cpu}, {cpus} CPUs, {memory_mib} MiB, Linux {kernel}, Python {python}"
+    found: dict[str, list[str]] = {}
+    for name, result in results.items():
+        found.setdefault(form.format(**result.environment), []).append(name)
+    return "\n".join(f"- {where}: {', '.join(found[where])}" for where in sorted(found))
 
 
 def readme_block(results: Mapping[str, Result]) -> str:
@@ -228,7 +224,19 @@ def _claims(chart: str, results: Mapping[str, Result]) -> str:
     if not results:
         return ""
     image = f"![{_CHARTS[chart]}](benchmarks/charts/{chart}.svg)"
-    return f"{image}\n\n{summary_table(results, only_claims=True)}"
+    table = summary_table(results, only_claims=True)
+    return f"{image}\n\n{table}\n\n{_where(results)}"
+
+
+def _where(results: Mapping[str, Result]) -> str:
+    """Return on which CPU the most were measured, and which ones on another."""
+    cpus = {name: each.environment["cpu"] for name, each in results.items()}
+    [(usual, _), *others] = Counter(cpus.values()).most_common()
+    parts = [f"Measured on {usual}"]
+    for cpu, _ in others:
+        names = ", ".join(name for name in cpus if cpus[name] == cpu)
+        parts.append(f"{names} on {cpu}")
+    return "; ".join(parts) + "."
 
 
 def _because(result: Result) -> str:
