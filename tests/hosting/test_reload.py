@@ -158,6 +158,25 @@ def test_reload_during_an_upgrade_is_handed_on(served: Served, tmp_path: Path) -
         end(successor)
 
 
+@pytest.mark.slow
+def test_successor_that_says_nothing_is_ended(served: Served, tmp_path: Path) -> None:
+    """After a minute the former process gives it up, and goes on as it was."""
+    server, file = served.server, tmp_path / "serve.toml"
+    file.unlink()
+    os.mkfifo(file)  # which nobody ever writes to
+
+    os.kill(server.pid, signal.SIGUSR2)
+    wait_until(lambda: "is to take over" in server.log.read_text(), "a successor")
+    for _ in range(3):
+        pass_time(15)
+    assert "could not take over" not in server.log.read_text()
+    wait_until(lambda: "could not take over" in server.log.read_text(), "its end")
+    assert fetch(server.port, "/digits.txt").body == b"0123456789"
+
+    file.unlink()
+    assert "reloaded" in served.reload(SAME)
+
+
 def test_what_was_opened_for_a_refused_configuration_is_closed(
     served: Served, free_port: int
 ) -> None:
