@@ -37,6 +37,8 @@ class Notifier:
             contextlib.suppress(OSError),
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock,
         ):
+            # A manager that hears nobody must not hold us up.
+            sock.setblocking(False)
             sock.sendto("\n".join(assignments).encode(), self._address)
 
     def tell_reloading(self) -> None:

@@ -29,13 +29,9 @@ _SWITCHES = (
 )
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Chrome]:
-    """Run a Chromium; without one, skip, or fail in CI.
-
-    No longer than its tests: a page that asks again and again would ask whoever gets
-    the port after its server.
-    """
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Chrome]:
+    """Run a Chromium; without one, skip, or fail in CI."""
     missing = [str(path) for path in (_CHROMIUM, _CHROMEDRIVER) if not path.exists()]
     if missing:
         give_up(f"not installed: {', '.join(missing)}")
@@ -46,3 +42,13 @@ def browser() -> Iterator[Chrome]:
         options.add_argument(switch)
     with Chrome(options, Service(str(_CHROMEDRIVER))) as driver:
         yield driver
+
+
+@pytest.fixture
+def browser(chromium: Chrome) -> Iterator[Chrome]:
+    """Let a test have the Chromium, and leave its page behind it.
+
+    One that asks again and again would ask whoever gets the port after its server.
+    """
+    yield chromium
+    chromium.get("about:blank")

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,14 @@ class Manager:
 
     def close(self) -> None:
         self._socket.close()
+
+    def be_deaf(self) -> None:
+        """Fill the queue that nobody reads any more."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.setblocking(False)
+            with suppress(BlockingIOError):
+                while True:
+                    sender.sendto(b"", self._socket.getsockname())
 
     def hear(self) -> dict[str, str]:
         """Return the next message."""
@@ -61,6 +70,16 @@ def test_each_step_is_told(serve: Serve, site: Path, manager: Manager) -> None:
 
     assert server.stop() == 0
     assert manager.hear() == {"STOPPING": "1"}
+
+
+def test_deaf_manager_holds_up_nobody(
+    serve: Serve, site: Path, manager: Manager
+) -> None:
+    """What it can't be told is not told, and all goes on."""
+    manager.be_deaf()
+    server = run(serve, site, manager, "WATCHDOG_USEC=2000000")
+    assert fetch(server.port, "/digits.txt").body == b"0123456789"
+    assert server.stop() == 0
 
 
 def test_main_process_changes(serve: Serve, site: Path, manager: Manager) -> None:
