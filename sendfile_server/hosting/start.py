@@ -211,9 +211,13 @@ class _Host:
         self._entrances = self._coming = Entrances({}, Access())
 
     def leave(self) -> None:
-        """Stop listening: all workers have been told to stop."""
+        """Stop listening: all workers are about to be told so."""
+        # The files first: whoever finds nobody behind one puts its own there, which
+        # is not ours to remove.
+        self.end()
         self._coming.close()
         self._entrances.close()
+        self._entrances = self._coming = Entrances({}, Access())
 
     def end(self) -> None:
         """Leave nothing behind."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from running import Serve
+from running import Serve, wait_until
 from sendfile_server.hosting.board import Board
 from sendfile_server.hosting.census import Census, Place
 from sendfile_server.hosting.listener import Listener
@@ -222,6 +222,27 @@ def test_unix_socket_and_tcp_serve_at_once(
             assert client.request("/digits.txt").body == b"0123456789"
     assert server.stop() == 0
     assert not path.exists()
+
+
+def test_socket_file_of_the_next_server_is_left_to_it(
+    serve: Serve, site: Path, tmp_path: Path
+) -> None:
+    """Whoever stops takes its file away before the next one comes, and not later."""
+    path = tmp_path / "socket"
+    listen = ("--listen", f"unix:{path}", "--workers", "1")
+    with (site / "big.bin").open("wb") as file:
+        file.truncate(64 << 20)
+    first = serve(site, *listen)
+    with Client(str(path)) as client:
+        client.send(get("/big.bin"))
+        client.socket.recv(1, socket.MSG_PEEK)
+        first.process.terminate()
+        wait_until(lambda: not path.exists(), "it to take its file away")
+        second = serve(site, *listen)
+        assert client.response().is_complete
+    assert first.process.wait(20) == 0
+    assert fetch(str(path), "/digits.txt").body == b"0123456789"
+    assert second.stop() == 0
 
 
 def test_socket_file_of_a_killed_server_is_no_obstacle(
