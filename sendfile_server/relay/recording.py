@@ -239,9 +239,12 @@ class Recordings:
         """Wait for what is being written, for a moment; once the loop has stopped."""
         if self._unfinished:
             self._is_ending = True
-            timer = self.loop.call_later(_CLOSE_S, self.loop.stop)
-            self.loop.run_forever()
-            timer.cancel()
+            end = self.loop.time() + _CLOSE_S
+            # Whoever else would end a loop that serves nobody, stops it, too.
+            while self._unfinished and (left := end - self.loop.time()) > 0:
+                timer = self.loop.call_later(left, self.loop.stop)
+                self.loop.run_forever()
+                timer.cancel()
         if self._unfinished:
             _log.warning("%d recordings are not complete", len(self._unfinished))
 

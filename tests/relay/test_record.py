@@ -305,6 +305,28 @@ def test_connection_cut_at_the_end_of_the_grace_is_recorded(
     assert "not complete" not in server.log.read_text()
 
 
+def test_worker_of_a_former_configuration_waits_for_its_recordings(
+    relay: Relay, target: Target, folder: Path
+) -> None:
+    """What it looks at meanwhile, whether it is still needed, doesn't cut that short."""
+    need("strace")
+    # Each thread locks the files that it makes.
+    slow = "inject=flock:delay_enter=1s"
+    server = relay(
+        target(echo),
+        *("--workers", "1", "--grace", "0", "--record", str(folder)),
+        prefix=("strace", "-f", "-qq", "-o", "/dev/null", "-e", slow),
+    )
+    with connect(server) as client:
+        client.sendall(b"x")
+        assert client.recv(1) == b"x"
+        os.kill(server.pid, signal.SIGHUP)
+        wait_until(lambda: "reloaded: " in server.log.read_text(), "the reload")
+        assert server.stop() == 0
+    assert recorded(folder, "client") == recorded(folder, "target") == [b"x"]
+    assert "not complete" not in server.log.read_text()
+
+
 # What is refused, full, or slow.
 
 
