@@ -83,7 +83,7 @@ class Archive:
         # For what is below, and never while waiting for a disk.
         self._lock = threading.Lock()
         self._taken = math.inf  # bytes; not counted yet
-        self._written: dict[str, int] = {}  # as far as they are being written
+        self._written: dict[str, int] = {}  # or being removed: what they may take
         self._settled: dict[str, int] | None = None  # or removed, in a count
         self._oldest: deque[str] = deque()  # recordings that may be removed
         self._few = 0
@@ -163,17 +163,21 @@ class Archive:
                         stack.callback(os.close, file)
                         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                         state = os.fstat(file)
-                        taken[name] = _round(state.st_size)
-                        if state.st_mtime >= changed:
+                        if state.st_nlink == 0 or state.st_mtime >= changed:
                             return
-                for name in taken:
-                    os.unlink(name, dir_fd=self._directory)
+                        taken[name] = _round(state.st_size)
             except OSError:  # it is being written elsewhere, or not ours to remove
                 return
-        with self._lock:
-            self._taken -= sum(taken.values())
-            if self._settled is not None:
-                self._settled |= dict.fromkeys(taken, 0)
+            # A count that comes between the two must know what either of them leaves.
+            with self._lock:
+                self._written |= taken
+            for name, size in taken.items():
+                try:
+                    os.unlink(name, dir_fd=self._directory)
+                except OSError:
+                    self.settle(name, size)
+                else:
+                    self.settle(name, None)
 
     def _count(self, counts: int) -> None:
         """Count what is there, and note what may be removed, the oldest first.
@@ -248,13 +252,12 @@ class File:
 
     def close(self) -> None:
         """Let go of it; or raise OSError, if what was written is not all there."""
-        size = None
-        try:
-            if self._descriptor is not None:
-                size = os.fstat(self._descriptor).st_size
-                os.close(self._descriptor)
-        finally:
-            self._archive.settle(self._name, size)
+        if self._descriptor is None:
+            self._archive.settle(self._name, None)
+            return
+        # As long as it is locked, nobody removes what is being counted.
+        self._archive.settle(self._name, os.fstat(self._descriptor).st_size)
+        os.close(self._descriptor)
 
 
 def _write(file: int, data: bytes | bytearray) -> None:

@@ -165,6 +165,40 @@ def test_workers_that_count_at_once_miss_nothing(folder: tuple[Path, int]) -> No
     assert names(path) == []
 
 
+def test_file_that_is_removed_during_a_count_is_counted_once(
+    folder: tuple[Path, int],
+) -> None:
+    """Else there would seem to be more room than there is."""
+    need("strace")
+    path, _ = folder
+    code = f"""
+import os, threading
+from pathlib import Path
+from sendfile_server.relay.archive import Archive, File, Share
+names = {[name(second) for second in range(6)]!r}
+directory = os.open({str(path)!r}, os.O_RDONLY)
+archive = Archive(directory, Share(0, 1, {ROOM}, 10**9))
+def write(name):
+    file = File(archive, name)
+    file.append(bytearray({ROOM} // 4), None)
+    file.close()
+for each in names[:4]:
+    write(each)
+writing = threading.Thread(target=write, args=names[4:5])
+writing.start()
+while Path({str(path)!r}, names[0]).exists():
+    pass
+archive.tidy()
+writing.join()
+write(names[5])
+"""
+    slow = ("-e", "trace=unlinkat", "-e", "inject=unlinkat:delay_exit=1s")
+    command = ("strace", "-f", "-qq", *slow, sys.executable, "-c", code)
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert "DELAYED" in done.stderr
+    assert names(path) == [name(second) for second in range(2, 6)]
+
+
 def test_old_ones_are_removed_by_when_they_were_written_last(
     folder: tuple[Path, int],
 ) -> None:
