@@ -259,22 +259,35 @@ def _defaults_from(program: _Program, path: str) -> dict[str, object]:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:  # of numbers and nesting, too
         raise ConfigError(f"{path} is not TOML: {error}") from None
-    stated = options(program.config_type)
-    known = (*arguments(program.config_type), *stated)
+    known = {**arguments(program.config_type), **options(program.config_type)}
     names = {_spell(name): name for name in known}
     for key in values:
         if key not in names:
-            near = difflib.get_close_matches(key, names, n=1, cutoff=0)
-            raise ConfigError(f"{path}: no option {key!r}; the nearest is {near[0]!r}")
-    return {
-        names[key]: _as_list(value, stated.get(names[key]))
-        for key, value in values.items()
-    }
+            near = difflib.get_close_matches(key, names, n=1)
+            hint = f"; the nearest is {near[0]!r}" if near else ""
+            raise ConfigError(f"{path}: no option {key!r}{hint}")
+    try:
+        return {
+            names[key]: _read(key, value, known[names[key]])
+            for key, value in values.items()
+        }
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from None
 
 
-def _as_list(value: object, option: Option | None) -> object:
-    takes_list = option is not None and isinstance(option.default, tuple)
-    return [value] if takes_list and not isinstance(value, list) else value
+def _read(key: str, value: object, option: Option) -> object:
+    """Return a value of TOML as click takes it; ValueError says what was expected."""
+    if isinstance(option.default, bool):
+        if not isinstance(value, bool):
+            raise ValueError(f"{key} is true or false, without quotes")
+        return value
+    takes_list = isinstance(option.default, tuple)
+    values = value if takes_list and isinstance(value, list) else [value]
+    for each in values:
+        if not isinstance(each, str | int | float) or isinstance(each, bool):
+            more = ", or a list of them" if takes_list else ""
+            raise ValueError(f"{key} is text in quotes or a number{more}")
+    return values if takes_list else value
 
 
 def _spell(name: str) -> str:

@@ -1,6 +1,7 @@
 """The command: options from three places, and one clear line for a mistake."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from running import Serve
 from sendfile_server import __version__
 from sendfile_server.cli import SERVE, main, read_again
 from sendfile_server.config import Config
+from sendfile_server.errors import ConfigError
 from sendfile_server.options import options
 from tools import need
 from wire import fetch
@@ -153,8 +155,8 @@ def test_mistake_found_at_the_start_is_one_line(
         pytest.param("prot = 80", "the nearest is 'port'", id="misspelt"),
         pytest.param("max_connections = 1", "'max-connections'", id="underscore"),
         pytest.param("port = ", "is not TOML", id="broken"),
-        pytest.param("port = true", "whole number", id="another type"),
-        pytest.param("no-memory = 'x'", "no-memory", id="not a flag"),
+        pytest.param("qwxyzjk = 1", "no option 'qwxyzjk'\n", id="like no other"),
+        pytest.param("port = 1.5", "whole number", id="another number"),
     ],
 )
 def test_mistake_in_the_file_is_one_line(
@@ -165,6 +167,24 @@ def test_mistake_in_the_file_is_one_line(
     file.write_text(text)
 
     assert_refused("sendfile-serve", run(str(site), "--config", str(file)), words)
+
+
+@pytest.mark.parametrize("name", ["directory", *options(Config)])
+def test_type_that_an_option_never_has_is_refused(tmp_path: Path, name: str) -> None:
+    """Whatever TOML has it for, it is not taken for text."""
+    default = None if name == "directory" else options(Config)[name].default
+    key = NAMES.get(name, name)
+    wrong = ["1979-05-27", "{a = 1}", "[[]]", "[true]"]
+    wrong += ["1", "'true'", "['true']"] if isinstance(default, bool) else ["true"]
+    wrong += [] if isinstance(default, tuple) else ["[]", "['a']", "[1]"]
+    file = tmp_path / "serve.toml"
+    for value in wrong:
+        file.write_text(f"{key} = {value}\n")
+        with (
+            called_with("--config", str(file)),
+            pytest.raises(ConfigError, match=f"^{re.escape(str(file))}: {key} is "),
+        ):
+            read_again(SERVE)
 
 
 def test_directory_in_the_file_needs_a_name(tmp_path: Path) -> None:
