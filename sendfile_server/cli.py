@@ -3,14 +3,15 @@
 import difflib
 import sys
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import MISSING, dataclass
 from typing import Any, NoReturn
 
 import click
+from click.core import ParameterSource
 
 from sendfile_server import __version__
-from sendfile_server.config import Config
+from sendfile_server.config import Common, Config
 from sendfile_server.errors import ConfigError
 from sendfile_server.options import GROUPS, Option, arguments, options
 from sendfile_server.relay.config import RelayConfig
@@ -23,7 +24,7 @@ from sendfile_server.server.start import check, serve
 class _Program:
     name: str
     help: str
-    config_type: type
+    config_type: type[Common]
     check: Callable[[Any], None]
     """Raises ConfigError unless what the configuration asks for can be done."""
     run: Callable[[Any, Callable[[], Any]], int]
@@ -37,6 +38,14 @@ class _Program:
         """What its variables in the environment begin with."""
         return self.name.replace("-", "_").upper()
 
+
+# Where a value comes from, the nearest first.
+_SOURCES = (
+    ParameterSource.COMMANDLINE,
+    ParameterSource.ENVIRONMENT,
+    ParameterSource.DEFAULT_MAP,
+    ParameterSource.DEFAULT,
+)
 
 SERVE = _Program(
     name="sendfile-serve",
@@ -211,8 +220,9 @@ def _make_option(name: str, option: Option, variable: str) -> click.Option:
 
 
 def _run(program: _Program) -> Callable[..., int]:
-    def run(*, only_check: bool, **given: Any) -> int:  # noqa: ANN401 - any option's
-        config = _configure(program, given)
+    @click.pass_context
+    def run(context: click.Context, /, *, only_check: bool, **_: object) -> int:
+        config = _configure(program, context)
         if only_check:
             program.check(config)
             click.echo(f"{program.name}: the configuration is valid", err=True)
@@ -226,15 +236,25 @@ def read_again(program: _Program) -> object:
     """Return what is asked for by now, or raise ConfigError."""
     try:
         with _command(program).make_context(program.name, sys.argv[1:]) as context:
-            return _configure(program, context.params)
+            return _configure(program, context)
     except click.ClickException as error:
         raise ConfigError(error.format_message()) from None
 
 
-def _configure(program: _Program, given: Mapping[str, Any]) -> Any:  # noqa: ANN401 - the program's
+def _configure(program: _Program, context: click.Context) -> Any:  # noqa: ANN401 - the program's
     known = (*arguments(program.config_type), *options(program.config_type))
-    set_ones = {k: given[k] for k in known if given[k] not in (None, ())}
-    return program.config_type(**set_ones)
+    given = {k: v for k in known if (v := context.params[k]) not in (None, ())}
+
+    def place(names: tuple[str, ...]) -> int:
+        """Tell how near the nearest source of these is; 0 is the nearest of all."""
+        sources = (context.get_parameter_source(name) for name in names)
+        return min(_SOURCES.index(each) for each in sources if each)
+
+    for pair in program.config_type.ALTERNATIVES:
+        for one, other in (pair, pair[::-1]):
+            if place(one) < place(other):
+                given = {k: v for k, v in given.items() if k not in other}
+    return program.config_type(**given)
 
 
 def _load_file(
@@ -271,22 +291,22 @@ def _defaults_from(program: _Program, path: str) -> dict[str, object]:
             names[key]: _read(key, value, known[names[key]])
             for key, value in values.items()
         }
-    except ValueError as error:
+    except TypeError as error:
         raise ConfigError(f"{path}: {error}") from None
 
 
 def _read(key: str, value: object, option: Option) -> object:
-    """Return a value of TOML as click takes it; ValueError says what was expected."""
+    """Return a value of TOML as click takes it; TypeError says what was expected."""
     if isinstance(option.default, bool):
         if not isinstance(value, bool):
-            raise ValueError(f"{key} is true or false, without quotes")
+            raise TypeError(f"{key} is true or false, without quotes")
         return value
     takes_list = isinstance(option.default, tuple)
     values = value if takes_list and isinstance(value, list) else [value]
     for each in values:
         if not isinstance(each, str | int | float) or isinstance(each, bool):
             more = ", or a list of them" if takes_list else ""
-            raise ValueError(f"{key} is text in quotes or a number{more}")
+            raise TypeError(f"{key} is text in quotes or a number{more}")
     return values if takes_list else value
 
 

@@ -5,6 +5,7 @@ of these classes; nothing else names an option.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from sendfile_server.errors import ConfigError
 from sendfile_server.options import (
@@ -28,6 +29,8 @@ from sendfile_server.options import (
 )
 from sendfile_server.semantics.media_types import is_media_type
 from sendfile_server.semantics.targets import is_base_path
+
+_Pairs = tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
 
 
 def _parse_host(value: str) -> str:
@@ -61,6 +64,9 @@ def _parse_media_type(value: str) -> tuple[str, str]:
 @dataclass(frozen=True, kw_only=True)
 class Common:
     """What every command can be asked for. Times are in seconds."""
+
+    ALTERNATIVES: ClassVar[_Pairs] = ()
+    """Pairs of which only the one counts that comes from the nearer source."""
 
     workers: int | None = option(
         None,
@@ -145,6 +151,8 @@ class Common:
 @dataclass(frozen=True, kw_only=True)
 class Config(Common):
     """One validated configuration of ``sendfile-serve``. Times are in seconds."""
+
+    ALTERNATIVES: ClassVar[_Pairs] = ((("listen",), ("host", "port")),)
 
     directory: str = argument("DIR", str)
     host: str = option(

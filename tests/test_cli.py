@@ -15,7 +15,7 @@ from sendfile_server import __version__
 from sendfile_server.cli import SERVE, main, read_again
 from sendfile_server.config import Config
 from sendfile_server.errors import ConfigError
-from sendfile_server.options import options
+from sendfile_server.options import Address, TcpAddress, UnixAddress, options
 from tools import need
 from wire import fetch
 
@@ -326,6 +326,44 @@ def test_nearest_source_wins(
     done = run(*arguments, environment=environment)
 
     assert_refused("sendfile-serve", done, f"{winner}.invalid")
+
+
+@pytest.mark.parametrize(
+    ("line", "variables", "file", "expected"),
+    [
+        ("--port=1", {"LISTEN": "unix:v"}, "", TcpAddress("127.0.0.1", 1)),
+        ("--listen=unix:l", {"HOST": "::1", "PORT": "2"}, "", UnixAddress("l")),
+        (
+            "--log-level=info",
+            {"PORT": "2"},
+            "listen='unix:f'",
+            TcpAddress(Config.host, 2),
+        ),
+        ("--port=1", {"HOST": "::1"}, "listen='unix:f'", TcpAddress("::1", 1)),
+        ("--port=1", {"HOST": "::1", "LISTEN": "unix:v"}, "", TcpAddress("::1", 1)),
+    ],
+)
+def test_nearest_of_two_ways_to_say_where_wins(
+    tmp_path: Path, line: str, variables: dict[str, str], file: str, expected: Address
+) -> None:
+    """An image that says --listen leaves --port to who runs it."""
+    path = tmp_path / "serve.toml"
+    path.write_text(file)
+    with called_with(".", line, "--config", str(path)) as patch:
+        for name, value in variables.items():
+            patch.setenv(f"SENDFILE_SERVE_{name}", value)
+        config = read_again(SERVE)
+    assert isinstance(config, Config)
+    assert (config.listen or (config.address,)) == (expected,)
+
+
+def test_two_ways_to_say_where_from_one_source_are_refused() -> None:
+    """Neither is nearer."""
+    with (
+        called_with(".", "--port", "1", "--listen", "unix:a"),
+        pytest.raises(ConfigError, match="--listen replaces --host and --port"),
+    ):
+        read_again(SERVE)
 
 
 def test_list_in_the_file_is_a_list(serve: Serve, site: Path, tmp_path: Path) -> None:

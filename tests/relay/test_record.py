@@ -308,7 +308,7 @@ def test_connection_cut_at_the_end_of_the_grace_is_recorded(
 def test_worker_of_a_former_configuration_waits_for_its_recordings(
     relay: Relay, target: Target, folder: Path
 ) -> None:
-    """What it looks at meanwhile, whether it is still needed, doesn't cut that short."""
+    """Its looks whether anybody still needs it do not cut that short."""
     need("strace")
     # Each thread locks the files that it makes.
     slow = "inject=flock:delay_enter=1s"
