@@ -102,7 +102,8 @@ class Common:
         parse_text,
         "What to tell",
         "FILE",
-        "Append what is worth telling; SIGUSR1 opens it again. Default: stderr.",
+        "Append what is worth telling; - is stdout. SIGUSR1 opens it again. Default:"
+        " stderr.",
     )
     log_level: str = option(
         "info",

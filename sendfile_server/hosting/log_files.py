@@ -1,13 +1,23 @@
 """Files that lines are appended to, and that others may move away meanwhile."""
 
+import errno
 import logging
 import os
+import sys
 
 from sendfile_server.errors import ConfigError
 
 _log = logging.getLogger(__name__)
 
-_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+# A FIFO that nobody reads is an error then, and nothing to wait for (fifo(7)).
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+def stdout() -> int:
+    """Return the descriptor of stdout, for a log; or raise ConfigError."""
+    if sys.stdout is None:
+        raise ConfigError("cannot write a log to stdout: it is closed")
+    return sys.stdout.fileno()
 
 
 class LogFile:
@@ -19,7 +29,10 @@ class LogFile:
         try:
             self.descriptor = os.open(path, _FLAGS, 0o640)
         except OSError as error:
-            raise ConfigError(f"cannot write {path}: {error.strerror}") from None
+            nobody = error.errno == errno.ENXIO
+            reason = "nobody reads there" if nobody else error.strerror
+            raise ConfigError(f"cannot write {path}: {reason}") from None
+        os.set_blocking(self.descriptor, True)
 
     def close(self) -> None:
         """Let go of it in this process."""

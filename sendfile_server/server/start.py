@@ -2,7 +2,6 @@
 
 import os
 import socket
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -10,7 +9,7 @@ from sendfile_server.config import Config
 from sendfile_server.errors import ConfigError
 from sendfile_server.hosting.census import Place
 from sendfile_server.hosting.entrances import Entrances
-from sendfile_server.hosting.log_files import LogFile
+from sendfile_server.hosting.log_files import LogFile, stdout
 from sendfile_server.hosting.sockets import describe_bound, url_of
 from sendfile_server.hosting.start import Hosted, Program, run
 from sendfile_server.hosting.worker import Worker
@@ -66,7 +65,7 @@ def _prepare(config: Config, entrances: Entrances, opened: ExitStack) -> Hosted:
     logs: tuple[LogFile, ...] = ()
     log_descriptor: int | None = None
     if config.access_log == "-":
-        log_descriptor = _stdout()
+        log_descriptor = stdout()
     elif config.access_log is not None:
         logs = (LogFile(config.access_log),)
         opened.callback(logs[0].close)
@@ -90,9 +89,3 @@ def _describe(
     urls = ", ".join(url_of(each, config.base_path) for each in sockets)
     metrics = "".join(f", metrics at {describe_bound(each)}" for each in asides)
     return f"Serving {os.path.abspath(config.directory)} at {urls}{metrics}"
-
-
-def _stdout() -> int:
-    if sys.stdout is None:
-        raise ConfigError("cannot write the access log: stdout is closed")
-    return sys.stdout.fileno()

@@ -52,6 +52,20 @@ def test_no_file_is_a_mistake_of_the_operator(tmp_path: Path) -> None:
         LogFile(str(tmp_path / "missing" / "log"))
 
 
+def test_pipe_that_nobody_reads_is_a_mistake_too(tmp_path: Path) -> None:
+    """Nobody waits for its reader to come; with one it is like any file."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(ConfigError, match=r"cannot write .*pipe: nobody reads there"):
+        LogFile(str(path))
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as reader:
+        log = LogFile(str(path))
+        assert os.get_blocking(log.descriptor)
+        os.write(log.descriptor, b"line\n")
+        log.close()
+        assert reader.read() == b"line\n"
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_all_processes_open_their_logs_again(
     serve: Serve, site: Path, tmp_path: Path, workers: int

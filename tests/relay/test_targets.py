@@ -1,6 +1,8 @@
 """Targets that are not there, not yet there, or known by a name."""
 
 import contextlib
+import fcntl
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +34,24 @@ def test_refused_target_closes_the_client_at_once(relay: Relay) -> None:
     line = f"cannot connect to 127.0.0.1:{port}: Connection refused"
     wait_until(lambda: line in server.log.read_text(), "a line in the log")
     assert server.log.read_text().count("cannot connect") == 1
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_log_that_nobody_reads_keeps_no_client_waiting(
+    relay: Relay, free_port: int, tmp_path: Path, workers: str
+) -> None:
+    """A target that is down is worth a line for each who comes, and nobody waits."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as reader:
+        fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
+        options = ("--log", str(path), "--workers", workers)
+        server = relay(f"127.0.0.1:{free_port}", *options)
+        for _ in range(100):
+            with connect(server) as client:
+                assert read_all(client) == b""
+        assert server.stop() == 0
+        assert b"cannot connect" in reader.read()
 
 
 @pytest.fixture
