@@ -35,6 +35,7 @@ from sendfile_server.relay.recording import Recording
 from sendfile_server.relay.service import RelayService
 from sendfile_server.relay.targets import Place
 from sendfile_server.transport.lingering import abort
+from sendfile_server.transport.room import unread
 
 _log = logging.getLogger(__name__)
 
@@ -108,8 +109,9 @@ class Relayed:
             self._reset()
 
     def cut_short(self) -> None:
-        """Close, by a reset if something is held: what lacks it has not ended."""
-        if any(each.flow.is_holding for each in self._flows):
+        """Close, by a reset if a side would miss what has come: it has not ended."""
+        flows = [each.flow for each in self._flows]
+        if any(each.is_holding or unread(each.source) for each in flows):
             self._reset()
         self.close()
 

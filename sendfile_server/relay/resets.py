@@ -21,7 +21,7 @@ class Breakable(Protocol):
         """Reset both sides: one of them is no more, and the other must know."""
 
     def cut_short(self) -> None:
-        """Close, by a reset if something is held: what lacks it has not ended."""
+        """Close, by a reset if a side would miss what has come: it has not ended."""
 
 
 def break_reset(connections: Iterable[Breakable]) -> None:

@@ -36,7 +36,8 @@ from sendfile_server.server.reply import Reply
 from sendfile_server.server.responder import Responder
 from sendfile_server.server.service import Service
 from sendfile_server.transport.farewell import Farewell
-from sendfile_server.transport.lingering import finish_sending, has_input
+from sendfile_server.transport.lingering import finish_sending
+from sendfile_server.transport.room import unread
 from sendfile_server.transport.sendfile import send_at_once
 
 _log = logging.getLogger(__name__)
@@ -481,7 +482,7 @@ class Connection:
 
     def _part(self) -> None:
         """Close as the client asked; at once, unless it sent more all the same."""
-        if self._gate or has_input(self._client):
+        if self._gate or unread(self._client):
             self._linger()
         else:
             self.close()

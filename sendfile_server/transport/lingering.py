@@ -5,13 +5,10 @@ client's kernel throw away what the client has not read yet. So input is read,
 and thrown away, until the client has seen the end (RFC 9112 section 9.6).
 """
 
-import fcntl
 import socket
 import struct
-import termios
 
 _scratch = bytearray(65536)
-_INT = struct.Struct("i")
 _ABORT = struct.pack("ii", 1, 0)
 
 
@@ -22,11 +19,6 @@ def finish_sending(client: socket.SocketType) -> bool:
     except OSError:
         return False
     return True
-
-
-def has_input(client: socket.SocketType) -> bool:
-    """Tell whether there is anything that nobody has read (FIONREAD, tcp(7))."""
-    return any(fcntl.ioctl(client.fileno(), termios.FIONREAD, bytes(_INT.size)))
 
 
 def discard(client: socket.SocketType) -> int | None:

@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import subprocess
+import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +23,7 @@ from relaying import (
     descriptors,
     echo,
     exchange,
+    fate,
     read_all,
 )
 from running import Server, pass_time, wait_until
@@ -282,11 +284,16 @@ def test_connection_cut_at_the_end_of_the_grace_is_recorded(
     relay: Relay, target: Target, folder: Path
 ) -> None:
     """What the target has, the recording has."""
-    received: list[bytes] = []
-    server = relay(
-        target(lambda client: received.append(read_all(client))),
-        *("--grace", "1", "--record", str(folder)),
-    )
+    received = bytearray()
+    ended = threading.Event()
+
+    def take(client: socket.socket) -> None:
+        with contextlib.suppress(ConnectionResetError):
+            while piece := client.recv(MIB):
+                received.extend(piece)
+        ended.set()
+
+    server = relay(target(take), "--grace", "1", "--record", str(folder))
 
     def send_on(client: socket.socket) -> None:
         while True:
@@ -297,12 +304,33 @@ def test_connection_cut_at_the_end_of_the_grace_is_recorded(
         wait_until(lambda: recorded(folder, "client"), "the recording")
         assert server.stop() == 0
         assert isinstance(sending.exception(20), OSError)
-    wait_until(lambda: received, "the end of what the target received")
+    assert ended.wait(20), "what the target received has no end"
     (written,) = recorded(folder, "client")
-    assert len(received[0]) > MIB
-    assert written[: len(received[0])] == received[0]
+    assert len(received) > MIB
+    assert written.startswith(received)
     assert "1 connections cut short" in server.log.read_text()
     assert "not complete" not in server.log.read_text()
+
+
+def test_connection_cut_while_it_waits_for_its_recording_has_not_ended(
+    relay: Relay, target: Target, folder: Path
+) -> None:
+    """Who would miss what nobody has taken yet hears a reset."""
+    need("strace")
+    fates: list[str] = []
+    # Each thread locks the files that it makes.
+    slow = "inject=flock:delay_enter=2s"
+    server = relay(
+        target(lambda client: fates.append(fate(client))),
+        *("--workers", "1", "--grace", "0", "--record", str(folder)),
+        prefix=("strace", "-f", "-qq", "-o", "/dev/null", "-e", slow),
+    )
+    with connect(server) as client:
+        client.sendall(bytes(MIB))
+        wait_until(lambda: list(folder.iterdir()), "the recording")
+        assert server.stop() == 0
+        wait_until(lambda: fates, "the end")
+    assert fates == ["reset"]
 
 
 def test_worker_of_a_former_configuration_waits_for_its_recordings(

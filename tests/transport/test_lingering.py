@@ -10,7 +10,6 @@ from sendfile_server.transport.lingering import (
     abort,
     discard,
     finish_sending,
-    has_input,
 )
 from wire import Pair, fill
 
@@ -71,20 +70,6 @@ def test_discarding_ends_at_a_reset(pair: Pair) -> None:
     client, peer = pair
     _reset(peer)
     wait_until(lambda: discard(client) is None, "the reset")
-
-
-def test_input_is_seen_before_it_is_read(pair: Pair) -> None:
-    """Bytes that came and nobody read; neither nothing nor an end are any."""
-    client, peer = pair
-    assert not has_input(client)
-    peer.sendall(b"x")
-    wait_until(lambda: has_input(client), "the byte")
-    assert has_input(client)
-    discard(client)
-    assert not has_input(client)
-    peer.close()
-    wait_until(lambda: discard(client) is None, "the end")
-    assert not has_input(client)
 
 
 def test_lingering_saves_the_answer_from_unread_input(pair: Pair) -> None:

@@ -8,10 +8,12 @@ import time
 import pytest
 
 from running import wait_until
+from sendfile_server.transport.lingering import discard
 from sendfile_server.transport.room import (
     acknowledged,
     deepen_queue,
     unacknowledged,
+    unread,
     waiting,
 )
 from wire import Pair, fill
@@ -30,6 +32,20 @@ def test_unacknowledged_bytes_shrink_as_the_peer_reads(pair: Pair) -> None:
     while received < sent:
         received += len(peer.recv(65536))
     wait_until(lambda: unacknowledged(client) == 0, "the last acknowledgement")
+
+
+def test_unread_bytes_are_counted_before_they_are_taken(pair: Pair) -> None:
+    """Neither nothing nor an end are any."""
+    client, peer = pair
+    assert unread(client) == 0
+    peer.sendall(b"xyz")
+    wait_until(lambda: unread(client) == 3, "the bytes")
+    client.recv(1)
+    assert unread(client) == 2
+    client.recv(2)
+    peer.close()
+    wait_until(lambda: discard(client) is None, "the end")
+    assert unread(client) == 0
 
 
 def test_acknowledged_bytes_grow_as_the_peer_reads(pair: Pair) -> None:
