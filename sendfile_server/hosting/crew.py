@@ -53,15 +53,14 @@ class WorkerProcess:
 
     crew: Crew
     number: int
-    """Counted from 0; a successor has that of its predecessor."""
+    """Counted from 0; a successor has that of who was silent."""
     pid: int
     link: socket.socket
     started: float = field(default_factory=time.monotonic)
     last_beat: float = field(default_factory=time.monotonic)
     is_ready: bool = False
-    predecessor: "WorkerProcess | None" = None
-    """Silent; to be killed when this one is ready."""
     has_successor: bool = False
+    """It is silent, and is killed when another one of its number is ready."""
     is_killed: bool = False
     """By us, and nothing to be told."""
 

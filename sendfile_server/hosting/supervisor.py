@@ -283,10 +283,12 @@ class Supervisor:
         if worker.is_ready:
             return
         worker.is_ready = True
-        if worker.predecessor and worker.predecessor.pid in self._workers:
-            # It answers nothing, so it can't be asked to drain.
-            worker.predecessor.kill()
         crew = worker.crew
+        worker.has_successor = False
+        for each in self._members(crew):
+            if each.number == worker.number and each is not worker:
+                # They answer nothing, so they can't be asked to drain.
+                each.kill()
         ready = sum(each.is_ready for each in self._members(crew))
         if crew is self._coming and ready == crew.count and self._stop_end is None:
             self._take_over(crew)
@@ -355,9 +357,8 @@ class Supervisor:
             worker.kill()
 
     def _replace(self, silent: WorkerProcess) -> None:
-        worker = self._fork(silent.crew, silent.number)
-        if worker:
-            silent.has_successor, worker.predecessor = True, silent
+        if self._fork(silent.crew, silent.number):
+            silent.has_successor = True
         else:
             silent.last_beat = time.monotonic()  # and then try again
 

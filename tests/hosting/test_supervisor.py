@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from running import Serve, Server, launch, pass_time, wait_until
+from tools import need
 from wire import Client, fetch, get
 
 BIG = 64 << 20
@@ -146,6 +147,26 @@ def test_stopped_worker_is_replaced_and_nobody_stuck(serve: Serve, site: Path) -
     assert survivor in server.children()
     assert len(server.children()) == 2
     assert f"worker {victim} has been silent" in server.log.read_text()
+
+
+@pytest.mark.slow
+def test_stopped_worker_ends_though_its_successor_failed(
+    serve: Serve, site: Path
+) -> None:
+    """Whichever of its number is ready next, no process stays behind."""
+    need("strace")
+    # Every worker makes itself a loop, and takes its time.
+    slow = ("-e", "trace=epoll_create1", "-e", "inject=epoll_create1:delay_enter=2s")
+    prefix = ("strace", "-f", "-qq", "-o", "/dev/null", *slow)
+    server = serve(site, "--workers", "1", prefix=prefix)
+    victim = server.worker
+    os.kill(victim, signal.SIGSTOP)
+    wait_until(lambda: len(server.children()) == 2, "its successor")
+    (successor,) = set(server.children()) - {victim}
+    os.kill(successor, signal.SIGKILL)
+    wait_until(lambda: victim not in server.children(), "its end")
+    assert fetch(server.port, "/digits.txt").body == b"0123456789"
+    assert server.worker != successor
 
 
 def test_workers_end_with_their_supervisor(serve: Serve, site: Path) -> None:
