@@ -5,9 +5,9 @@ let one worker take them all; one that has many more than another leaves the nex
 it, for a moment. Only a worker that is alone takes several at once.
 
 Error handling: a connection that was given up before it could be accepted is
-nothing. Out of descriptors or memory (accept(2)), accepting pauses, and is tried
-again when a connection closes or a second has passed; the queue of the kernel
-holds whoever comes meanwhile.
+nothing. At any other error, such as to be out of descriptors or memory (accept(2)),
+accepting pauses, and is tried again when a connection closes or a second has passed;
+the queue of the kernel holds whoever comes meanwhile.
 """
 
 import asyncio
@@ -26,7 +26,6 @@ _TURN_OF_OTHERS_S = 0.001
 # Who is alone accepts so many before those who have come get their turn.
 _BURST = 16
 
-_EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS))
 _GIVEN_UP = frozenset(
     (
         errno.ECONNABORTED,
@@ -62,7 +61,7 @@ class Listener:
         self._take = take
         self._at_once = _BURST if place.workers == 1 else 1
         self._is_accepting = False
-        self._is_exhausted = False
+        self._has_failed = False
 
     def resume(self) -> None:
         """Accept, or go on accepting."""
@@ -109,18 +108,16 @@ class Listener:
         except OSError as error:
             if error.errno in _GIVEN_UP:
                 return True
-            if error.errno not in _EXHAUSTED:
-                raise
-            self._pause_exhausted(error)
+            self._pause_failed(error)
             return False
-        self._is_exhausted = False
+        self._has_failed = False
         client = socket.SocketType(*self._kind, number)
         client.setblocking(False)
         self._take(client, address)
         return True
 
-    def _pause_exhausted(self, error: OSError) -> None:
+    def _pause_failed(self, error: OSError) -> None:
         self.pause()
-        if not self._is_exhausted:
-            self._is_exhausted = True
+        if not self._has_failed:
+            self._has_failed = True
             _log.error("accepting pauses: %s", error.strerror)

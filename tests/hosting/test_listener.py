@@ -164,9 +164,9 @@ def test_soft_limit_of_files_is_raised(serve: Serve, site: Path) -> None:
             assert client.request("/digits.txt").status == 200
 
 
-@pytest.mark.parametrize("error", ["EMFILE", "ENOBUFS"])
-def test_exhaustion_pauses_and_recovers(serve: Serve, site: Path, error: str) -> None:
-    """Out of descriptors, accepting pauses, says so once, and goes on by itself."""
+@pytest.mark.parametrize("error", ["EMFILE", "ENOBUFS", "EINVAL"])
+def test_failure_pauses_and_recovers(serve: Serve, site: Path, error: str) -> None:
+    """As out of descriptors, accepting pauses, says so once, and goes on by itself."""
     fault = f"inject=accept4:error={error}:when=1..3"
     server = serve(
         site,
