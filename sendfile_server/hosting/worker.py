@@ -20,6 +20,8 @@ _log = logging.getLogger(__name__)
 _SWEEP_INTERVAL_S = 1.0
 # While draining, how often to look whether all has been sent.
 _DRAIN_INTERVAL_S = 0.05
+# More would take descriptors that guests may need.
+_MOST_VISITORS = 16
 
 
 class Worker:
@@ -70,8 +72,11 @@ class Worker:
         """Have *receive* make visitors of who comes by *sock*, even when draining."""
 
         def take(client: socket.SocketType, address: Any) -> None:  # noqa: ANN401 - as the family's
-            visitor = receive(client, address, self._visitors.discard)
+            visitor = receive(client, address, self._left)
             self._visitors.add(visitor)
+            if len(self._visitors) >= _MOST_VISITORS:
+                for listener in self._side_listeners:
+                    listener.pause()
             visitor.read()
 
         self._side_listeners.append(Listener(sock, self.loop, self.place, take))
@@ -179,8 +184,7 @@ class Worker:
                 _log.exception("a deadline failed")
                 guest.close()
         self._resume_accepting()
-        for listener in self._side_listeners:
-            listener.resume()
+        self._resume_visits()
         self.on_sweep()
 
     def _opened(self, guest: Guest) -> None:
@@ -196,6 +200,10 @@ class Worker:
         self._count()
         self._resume_accepting()
 
+    def _left(self, visitor: Guest) -> None:
+        self._visitors.discard(visitor)
+        self._resume_visits()
+
     def _count(self) -> None:
         if not self.is_draining:  # then the place is a successor's
             self.place.note(len(self._guests))
@@ -204,6 +212,11 @@ class Worker:
         has_room = len(self._guests) < self.place.max_connections
         if has_room and not self.is_draining:
             for listener in self._listeners:
+                listener.resume()
+
+    def _resume_visits(self) -> None:
+        if len(self._visitors) < _MOST_VISITORS:
+            for listener in self._side_listeners:
                 listener.resume()
 
 

@@ -1,5 +1,6 @@
 """What the relay tells of itself at an address of its own."""
 
+import contextlib
 import os
 import re
 import signal
@@ -9,9 +10,9 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from relaying import Relay, Target, connect, echo, read_all
+from relaying import Relay, Target, connect, descriptors, echo, read_all
 from running import Server, wait_until
-from wire import Response, converse, fetch, get
+from wire import Client, Response, converse, fetch, get
 
 METRICS = ("--metrics", "127.0.0.1:0")
 Counts = dict[tuple[str, ...], float]
@@ -183,6 +184,24 @@ def test_is_told_when_full_and_when_draining(relay: Relay, target: Target) -> No
         assert client.send(b"y") == 1
         assert client.recv(1) == b"y"
     assert server.process.wait(20) == 0
+
+
+def test_visitors_are_bounded(relay: Relay, target: Target) -> None:
+    """Those who ask nothing take no descriptors of those who are forwarded."""
+    server = relay(target(echo), *METRICS, "--workers", "1")
+    port = port_of_metrics(server)
+    before = descriptors(server)
+    with contextlib.ExitStack() as stack:
+        visitors = [stack.enter_context(Client(port)) for _ in range(40)]
+        wait_until(lambda: descriptors(server) >= before + 16, "the first")
+        with connect(server) as client:
+            client.sendall(b"x")
+            assert client.recv(1) == b"x"
+            assert descriptors(server) == before + 16 + 2
+        for each in visitors[:-1]:
+            each.socket.close()
+        assert visitors[-1].request("/live").status == 200
+    wait_until(lambda: descriptors(server) == before, "all to be closed")
 
 
 def test_only_the_pages_are_told(
