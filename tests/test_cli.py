@@ -226,7 +226,7 @@ def test_port_is_not_shared(serve: Serve, site: Path) -> None:
     port = serve(site).port
 
     assert_refused(
-        "sendfile-serve", run(str(site), "--port", str(port)), "another program"
+        "sendfile-serve", run(str(site), "--port", str(port)), "it is in use"
     )
 
 

@@ -5,11 +5,12 @@ it, and so that a second server on the same port fails.
 """
 
 import errno
+import fcntl
 import os
 import socket
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 from sendfile_server.errors import ConfigError
 from sendfile_server.options import (
@@ -122,7 +123,7 @@ def _explain(error: OSError, address: TcpAddress) -> str:
     place = f"{address.host}:{address.port}"
     match error.errno:
         case errno.EADDRINUSE:
-            return f"cannot listen on {place}: another program does already"
+            return f"cannot listen on {place}: it is in use"
         case errno.EACCES:
             return f"cannot listen on {place}: the port is privileged"
         case errno.EADDRNOTAVAIL:
@@ -132,17 +133,34 @@ def _explain(error: OSError, address: TcpAddress) -> str:
 
 
 def _listen_unix(path: str, access: Access) -> socket.socket:
-    _remove_stale(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        _bind_unix(listener, path, access)
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        listener.close()
-        reason = error.strerror or str(error)
-        raise ConfigError(f"cannot listen on unix:{path}: {reason}") from None
-    listener.setblocking(False)
+    with ExitStack() as undo:
+        kind = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
+        listener = undo.enter_context(socket.socket(socket.AF_UNIX, kind))
+        try:
+            with _alone_at(path):
+                _remove_stale(path)
+                _bind_unix(listener, path, access)
+                listener.listen(_BACKLOG)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ConfigError(f"cannot listen on unix:{path}: {reason}") from None
+        undo.pop_all()
     return listener
+
+
+@contextmanager
+def _alone_at(path: str) -> Iterator[None]:
+    """Let no other server make or remove a socket there meanwhile.
+
+    Until it listens, a new one looks like one that nobody listens on any more.
+    """
+    with ExitStack() as stack:
+        with suppress(OSError):  # bind(2) tells what is wrong with the directory
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+            directory = os.open(os.path.dirname(path) or ".", flags)
+            stack.callback(os.close, directory)
+            fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
 
 
 def _bind_unix(listener: socket.socket, path: str, access: Access) -> None:
@@ -178,10 +196,7 @@ def _umask(mode: int | None) -> Iterator[None]:
 
 
 def _remove_stale(path: str) -> None:
-    """Remove a socket file that nobody listens on any more.
-
-    Of two servers that start at the same moment, one may remove the other's.
-    """
+    """Remove a socket file that nobody listens on any more."""
     with suppress(OSError):  # bind(2) tells what is in the way
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             raise ConfigError(f"cannot listen on unix:{path}: a file is in the way")
@@ -189,8 +204,6 @@ def _remove_stale(path: str) -> None:
             probe.setblocking(False)
             answer = probe.connect_ex(path)
         if answer in _LIVE:
-            raise ConfigError(
-                f"cannot listen on unix:{path}: another program does already"
-            )
+            raise ConfigError(f"cannot listen on unix:{path}: it is in use")
         if answer == errno.ECONNREFUSED:
             os.unlink(path)

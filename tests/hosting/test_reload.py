@@ -189,7 +189,7 @@ def test_what_was_opened_for_a_refused_configuration_is_closed(
 
         line = served.reload(f"listen = {places}\n")
 
-    assert "another program does already" in line
+    assert "it is in use" in line
     assert is_refused(free_port)
     assert len(list(descriptors.iterdir())) == before
 

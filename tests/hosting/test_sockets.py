@@ -3,13 +3,15 @@
 import os
 import re
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
 
-from running import HAS_IPV6, Serve
+from running import HAS_IPV6, Serve, wait_until
 from sendfile_server.errors import ConfigError
 from sendfile_server.hosting.sockets import listen, url_of
 from sendfile_server.options import Access, Address, TcpAddress, UnixAddress
@@ -65,7 +67,7 @@ def test_second_server_on_a_port_is_refused(sockets: ExitStack) -> None:
     """Nobody shares our port, and the message says why."""
     (listener,) = _listen(sockets, TcpAddress("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    message = f"cannot listen on 127.0.0.1:{port}: another program does already"
+    message = f"cannot listen on 127.0.0.1:{port}: it is in use"
     with pytest.raises(ConfigError, match=f"^{message}$"):
         listen(TcpAddress("127.0.0.1", port))
 
@@ -164,6 +166,26 @@ def test_unix_socket_is_connected_to(sockets: ExitStack, tmp_path: Path) -> None
     sockets.enter_context(listener.accept()[0])
 
 
+def test_unix_socket_that_is_being_made_is_not_stale(tmp_path: Path) -> None:
+    """Whoever starts at the same moment finds it in use, though nobody listens yet."""
+    need("strace")
+    path = tmp_path / "socket"
+    code = f"""
+from sendfile_server.hosting.sockets import listen
+from sendfile_server.options import UnixAddress
+(listener,) = listen(UnixAddress({str(path)!r}))
+input()
+"""
+    slow = ("-e", "trace=listen", "-e", "inject=listen:delay_enter=1s")
+    command = ("strace", "-qq", "-o", "/dev/null", *slow, sys.executable, "-c", code)
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as first:
+        wait_until(path.exists, "the socket of the first")
+        with pytest.raises(ConfigError, match=r"it is in use$"):
+            listen(UnixAddress(str(path)))
+        first.communicate(b"\n")
+    assert first.returncode == 0
+
+
 def test_stale_unix_socket_is_replaced(sockets: ExitStack, tmp_path: Path) -> None:
     """A socket file that a killed server left behind is in nobody's way."""
     path = str(tmp_path / "socket")
@@ -178,7 +200,7 @@ def test_live_unix_socket_is_refused(sockets: ExitStack, tmp_path: Path) -> None
     """A server that listens there keeps its socket."""
     path = str(tmp_path / "socket")
     (listener,) = _listen(sockets, UnixAddress(path))
-    with pytest.raises(ConfigError, match=r"another program does already$"):
+    with pytest.raises(ConfigError, match=r"it is in use$"):
         listen(UnixAddress(path))
     peer = sockets.enter_context(socket.socket(socket.AF_UNIX))
     peer.connect(path)
@@ -227,7 +249,7 @@ def test_live_unix_socket_with_a_full_queue_is_refused(
     stuck.bind(path)
     stuck.listen(0)
     sockets.enter_context(socket.socket(socket.AF_UNIX)).connect(path)
-    with pytest.raises(ConfigError, match=r"another program does already$"):
+    with pytest.raises(ConfigError, match=r"it is in use$"):
         listen(UnixAddress(path))
 
 
