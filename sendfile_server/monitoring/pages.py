@@ -29,8 +29,9 @@ def check_metrics() -> None:
     try:
         import sendfile_server.monitoring.exposition  # noqa: F401, PLC0415
     except ImportError:
-        extra = "pip install 'sendfile-server[metrics]'"
-        raise ConfigError(f"--metrics needs more than is installed: {extra}") from None
+        raise ConfigError(
+            "--metrics needs prometheus-client, of the extra sendfile-server[metrics]"
+        ) from None
 
 
 def show_pages(
