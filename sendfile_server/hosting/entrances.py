@@ -11,7 +11,7 @@ from itertools import chain
 
 from sendfile_server.errors import ConfigError
 from sendfile_server.hosting.activation import Listening, Place
-from sendfile_server.hosting.sockets import Inherited, inherit, listen
+from sendfile_server.hosting.sockets import Inherited, inherit, listen, remove_left
 from sendfile_server.options import Access, Entrance, GivenSocket, UnixAddress, describe
 
 
@@ -63,7 +63,8 @@ class Entrances:
     def take_over(self) -> None:
         """End what only the one before listened on."""
         self.close_former()
-        _remove_files(self._former)
+        for path in _paths(self._former):
+            _unlink(path)
         self._before = {}
 
     def close_former(self) -> None:
@@ -73,7 +74,8 @@ class Entrances:
     def give_up(self) -> None:
         """End what only this one listened on."""
         self.close_own()
-        _remove_files(self._own)
+        for path in _paths(self._own):
+            _unlink(path)
 
     def close_own(self) -> None:
         """Let go of the same in this process."""
@@ -84,8 +86,9 @@ class Entrances:
         _close(self.passed_on)
 
     def remove_files(self) -> None:
-        """Remove what Unix sockets leave behind."""
-        _remove_files(self._own)
+        """Remove what Unix sockets leave behind, once nobody of ours listens."""
+        for path in _paths(self._own):
+            remove_left(path)
 
     @property
     def _own(self) -> Listening:
@@ -107,8 +110,10 @@ def _is_given(place: Place) -> bool:
     return isinstance(place[0], GivenSocket)
 
 
-def _remove_files(listening: Listening) -> None:
-    for entrance, _ in listening:
-        if isinstance(entrance, UnixAddress):
-            with contextlib.suppress(OSError):
-                os.unlink(entrance.path)
+def _paths(listening: Listening) -> list[str]:
+    return [each.path for each, _ in listening if isinstance(each, UnixAddress)]
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)

@@ -52,6 +52,12 @@ def inherit(listeners: list[socket.socket], inherited: Inherited) -> None:
                 listener.setsockopt(*option)
 
 
+def remove_left(path: str) -> None:
+    """Remove the file of a socket that is closed, unless it is another server's now."""
+    with _alone_at(path), suppress(ConfigError):
+        _remove_stale(path)
+
+
 def describe_bound(listener: socket.socket) -> str:
     """Return the address of *listener*, as it is written in a configuration."""
     if listener.family == socket.AF_UNIX:

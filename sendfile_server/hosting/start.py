@@ -211,13 +211,9 @@ class _Host:
         self._entrances = self._coming = Entrances({}, Access())
 
     def leave(self) -> None:
-        """Stop listening: all workers are about to be told so."""
-        # The files first: whoever finds nobody behind one puts its own there, which
-        # is not ours to remove.
-        self.end()
+        """Stop listening: all workers have been told to stop."""
         self._coming.close()
         self._entrances.close()
-        self._entrances = self._coming = Entrances({}, Access())
 
     def end(self) -> None:
         """Leave nothing behind."""

@@ -49,7 +49,7 @@ class Host(Protocol):
         """Leave all sockets to the successor."""
 
     def leave(self) -> None:
-        """Stop listening: all workers are about to be told so."""
+        """Stop listening: all workers have been told to stop."""
 
     def reopen_logs(self) -> None:
         """Do what SIGUSR1 asks for, which the workers get too."""
@@ -370,10 +370,10 @@ class Supervisor:
             return
         self._stop_end = time.monotonic() + self._grace + _LEAVE_S
         self._missing.clear()
+        self._tell_all(signal.SIGTERM)
         if not self._has_handed_over:
             self._notifier.tell("STOPPING=1")
             self._host.leave()
-        self._tell_all(signal.SIGTERM)
         if self._successor:
             os.kill(self._successor.pid, signal.SIGTERM)
 
