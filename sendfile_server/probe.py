@@ -26,6 +26,7 @@ from sendfile_server.options import (
 _FIELDS = {"User-Agent": f"sendfile-probe/{__version__}", "Connection": "close"}
 # The target is in visible ASCII; a fragment is none of the server's (RFC 9110 §4.2.5).
 _URL = re.compile(r"(?:http://([^/]+)|(unix:.+?):(?=/))(/[!\"$-~]*)?")
+_PORT = re.compile(r":[^\]]*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +48,17 @@ def main() -> NoReturn:
 
 
 def parse_page(value: str) -> Page:
-    """Read ``http://HOST:PORT/PATH`` or ``unix:PATH:/PATH``; ValueError if neither."""
+    """Read ``http://HOST:PORT/PATH`` or ``unix:PATH:/PATH``; ValueError if neither.
+
+    Without a port it is 80 (RFC 9110 §4.2.1).
+    """
     match = _URL.fullmatch(value)
     if not match:
         raise ValueError("expected http://HOST:PORT/PATH or unix:PATH:/PATH")
-    return Page(parse_address(match[1] or match[2]), match[3] or "/")
+    place = match[1] or match[2]
+    if match[1] and not _PORT.search(place):
+        place = f"{place}:80"
+    return Page(parse_address(place), match[3] or "/")
 
 
 def probe(page: Page, timeout_s: float) -> str | None:

@@ -13,6 +13,8 @@ import pytest
 
 from running import DEADLINE_S, Serve, wait_until
 from sendfile_server import __version__
+from sendfile_server.options import Address, TcpAddress, UnixAddress
+from sendfile_server.probe import parse_page
 from wire import Client, get
 
 COMMAND = "from sendfile_server.probe import main; main()"
@@ -139,7 +141,8 @@ def test_body_is_not_waited_for() -> None:
         pytest.param(("a\nb",), "expected http://", id="no URL"),
         pytest.param(("http://a:1/", "b\nc"), "b c", id="line break"),
         pytest.param(("https://a:1/",), "expected http://", id="TLS"),
-        pytest.param(("http://a/",), "HOST:PORT", id="no port"),
+        pytest.param(("http://a:/",), "whole number", id="a colon and no port"),
+        pytest.param(("http://::1/",), "HOST:PORT", id="IPv6 without brackets"),
         pytest.param(("http://a:1/b c",), "expected http://", id="space"),
         pytest.param(("http://a:1/#b",), "expected http://", id="fragment"),
         pytest.param(("unix:/run/a",), "unix:PATH:/PATH", id="no target"),
@@ -156,6 +159,21 @@ def test_wrong_call_is_one_line(arguments: tuple[str, ...], words: str) -> None:
 def test_version_is_told() -> None:
     """--version names the command and the version."""
     assert run("--version").stdout == f"sendfile-probe, version {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://a/", TcpAddress("a", 80)),
+        ("http://a:8080/", TcpAddress("a", 8080)),
+        ("http://[::1]", TcpAddress("::1", 80)),
+        ("http://[::1]:1", TcpAddress("::1", 1)),
+        ("unix:/run/a:/", UnixAddress("/run/a")),
+    ],
+)
+def test_port_is_80_unless_it_is_said(url: str, expected: Address) -> None:
+    """As in any URL of this scheme."""
+    assert parse_page(url).place == expected
 
 
 def test_nothing_of_the_server_is_imported() -> None:
