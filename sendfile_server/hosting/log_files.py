@@ -10,7 +10,7 @@ from sendfile_server.errors import ConfigError
 _log = logging.getLogger(__name__)
 
 # A FIFO that nobody reads is an error then, and nothing to wait for (fifo(7)).
-_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 def stdout() -> int:
@@ -20,6 +20,27 @@ def stdout() -> int:
     return sys.stdout.fileno()
 
 
+def check_log(path: str | None) -> None:
+    """Raise ConfigError unless a log can be appended to *path*; nothing is made."""
+    if path is None or path == "-":
+        return
+    folder = os.path.dirname(path) or "."
+    try:
+        os.close(os.open(path, _APPEND))
+    except FileNotFoundError:
+        if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+            reason = f"{folder} is not there, or not writable"
+            raise ConfigError(f"cannot write {path}: {reason}") from None
+    except OSError as error:
+        raise _refusal(path, error) from None
+
+
+def _refusal(path: str, error: OSError) -> ConfigError:
+    nobody = error.errno == errno.ENXIO
+    reason = "nobody reads there" if nobody else error.strerror
+    return ConfigError(f"cannot write {path}: {reason}")
+
+
 class LogFile:
     """A file that is open for appending, always by the same descriptor."""
 
@@ -27,11 +48,9 @@ class LogFile:
         """Open or make the file at *path*; or raise ConfigError."""
         self._path = path
         try:
-            self.descriptor = os.open(path, _FLAGS, 0o640)
+            self.descriptor = os.open(path, _APPEND | os.O_CREAT, 0o640)
         except OSError as error:
-            nobody = error.errno == errno.ENXIO
-            reason = "nobody reads there" if nobody else error.strerror
-            raise ConfigError(f"cannot write {path}: {reason}") from None
+            raise _refusal(path, error) from None
         os.set_blocking(self.descriptor, True)
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from sendfile_server.errors import ConfigError
 from sendfile_server.hosting.census import Place
 from sendfile_server.hosting.entrances import Entrances
+from sendfile_server.hosting.log_files import check_log
 from sendfile_server.hosting.sockets import describe_bound
 from sendfile_server.hosting.start import Hosted, Program, run
 from sendfile_server.hosting.worker import Worker
@@ -34,6 +35,7 @@ _INHERITED = (
 
 def check(config: RelayConfig) -> None:
     """Raise ConfigError unless what *config* names is there, targets and all."""
+    check_log(config.log)
     for each in config.forwards:
         try:
             look_up(each.target)

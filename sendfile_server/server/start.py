@@ -9,7 +9,7 @@ from sendfile_server.config import Config
 from sendfile_server.errors import ConfigError
 from sendfile_server.hosting.census import Place
 from sendfile_server.hosting.entrances import Entrances
-from sendfile_server.hosting.log_files import LogFile, stdout
+from sendfile_server.hosting.log_files import LogFile, check_log, stdout
 from sendfile_server.hosting.sockets import describe_bound, url_of
 from sendfile_server.hosting.start import Hosted, Program, run
 from sendfile_server.hosting.worker import Worker
@@ -30,7 +30,7 @@ _INHERITED = (
 
 
 def check(config: Config) -> None:
-    """Raise ConfigError unless the directory of *config* can be served."""
+    """Raise ConfigError unless what *config* names can be served and written."""
     try:
         os.close(os.open(config.directory, os.O_RDONLY | os.O_DIRECTORY))
     except OSError as error:
@@ -39,6 +39,8 @@ def check(config: Config) -> None:
         ) from None
     if not os.access(config.directory, os.X_OK):
         raise ConfigError(f"cannot serve {config.directory}: Permission denied")
+    check_log(config.log)
+    check_log(config.access_log)
     if config.metrics:
         check_metrics()
 

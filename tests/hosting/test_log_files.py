@@ -9,7 +9,7 @@ import pytest
 
 from running import Serve, wait_until
 from sendfile_server.errors import ConfigError
-from sendfile_server.hosting.log_files import LogFile
+from sendfile_server.hosting.log_files import LogFile, check_log
 from wire import fetch
 
 
@@ -64,6 +64,33 @@ def test_pipe_that_nobody_reads_is_a_mistake_too(tmp_path: Path) -> None:
         os.write(log.descriptor, b"line\n")
         log.close()
         assert reader.read() == b"line\n"
+
+
+def test_check_makes_nothing(tmp_path: Path) -> None:
+    """What can be had is not had before it is needed."""
+    (tmp_path / "old").write_bytes(b"line\n")
+    for path in (None, "-", str(tmp_path / "old"), str(tmp_path / "new")):
+        check_log(path)
+    assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"line\n"]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        (".", "Is a directory"),
+        ("missing/log", "missing is not there, or not writable"),
+        ("file/log", "Not a directory"),
+        ("pipe", "nobody reads there"),
+    ],
+)
+def test_check_says_what_is_in_the_way(tmp_path: Path, name: str, reason: str) -> None:
+    """Whatever opening it would not get over."""
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match=f"^cannot write .*{reason}$"):
+        check_log(str(tmp_path / name))
+    with pytest.raises(ConfigError, match=r"^cannot write "):
+        LogFile(str(tmp_path / name))
 
 
 @pytest.mark.parametrize("workers", [1, 2])
