@@ -160,17 +160,24 @@ def _command(program: _Program) -> click.Command:
             params=[*_arguments(program), *_options(program), file, only_check],
             help=program.help,
             epilog=_epilog(program),
-            context_settings={"max_content_width": 80},
+            context_settings={
+                "help_option_names": ["-h", "--help"],
+                "max_content_width": 80,
+            },
         )
     )
 
 
 def _epilog(program: _Program) -> str:
+    places = "".join(
+        f"; {stated.metavar} is {_variable(program, name)}"
+        for name, stated in arguments(program.config_type).items()
+    )
     return (
         "Every option is also a variable of the environment"
-        f" ({program.prefix}_WORKERS=2; spaces between the values of a list) and a key"
-        " of the TOML file (workers = 2). The command line wins over the environment,"
-        " the environment over the file."
+        f" ({program.prefix}_WORKERS=2; spaces between the values of a list{places})"
+        " and a key of the TOML file (workers = 2). The command line wins over the"
+        " environment, the environment over the file."
     )
 
 

@@ -254,9 +254,11 @@ def test_version_is_told() -> None:
     assert run("--version").stdout == f"sendfile-serve, version {__version__}\n"
 
 
-def test_help_lists_everything() -> None:
+@pytest.mark.parametrize("asked", ["-h", "--help"])
+def test_help_lists_everything(asked: str) -> None:
     """The help has every option below a heading, in lines of 80 columns."""
-    text = run("--help", environment={"COLUMNS": "200"}).stdout
+    text = run(asked, environment={"COLUMNS": "200"}).stdout
+    assert "DIR is SENDFILE_SERVE_DIRECTORY" in " ".join(text.split())
 
     assert max(map(len, text.splitlines())) <= 80
     for name, option in options(Config).items():

@@ -10,6 +10,7 @@ from sendfile_server.options import (
     Entrance,
     TcpAddress,
     argument,
+    describe,
     one_of,
     option,
     parse_address,
@@ -136,9 +137,13 @@ class RelayConfig(Common):
             raise ConfigError("--accept-proxy needs a --trusted-proxy to believe")
         if self.trusted_proxy and not self.accept_proxy:
             raise ConfigError("--trusted-proxy is for --accept-proxy, which is not set")
-        for target in (each.target for each in self.forwards):
-            if isinstance(target, TcpAddress) and target.port == 0:
-                raise ConfigError(f"cannot connect to {target.host}: port 0 is none")
+        for each in self.forwards:
+            if isinstance(each.target, TcpAddress) and each.target.port == 0:
+                host = each.target.host
+                raise ConfigError(f"cannot connect to {host}: port 0 is none")
+            if each.listen == each.target:
+                where = describe(each.target)
+                raise ConfigError(f"cannot forward {where} to itself")
 
     @property
     def forwards(self) -> tuple[Forward, ...]:

@@ -167,5 +167,5 @@ def _tell(service: RelayService) -> None:
         tally.failed,
         tally.broken,
     )
-    if service.recordings:
+    if tally.unrecorded:
         _log.info("%d connections were not recorded to their end", tally.unrecorded)

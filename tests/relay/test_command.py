@@ -34,6 +34,8 @@ def run(*arguments: str, **environment: str) -> Done:
     [
         pytest.param((), "nothing to forward", id="nothing"),
         pytest.param(HERE[:1], "LISTEN needs a TARGET", id="no target"),
+        pytest.param(("[::1]:1", "[::1]:1"), "[::1]:1 to itself", id="a circle"),
+        pytest.param((*HERE, "--log", "/no/log"), "cannot write /no/log", id="no log"),
         pytest.param((*HERE, "more"), "unexpected extra argument", id="three"),
         pytest.param(("8080", HERE[1]), "HOST:PORT", id="a port alone"),
         pytest.param((HERE[0], "unix:"), "some text", id="no path"),
