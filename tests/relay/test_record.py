@@ -93,7 +93,7 @@ def test_both_directions_are_recorded(
     assert all(map(NAME.fullmatch, names))
     assert names[0].rpartition(".")[0] == names[1].rpartition(".")[0]
     assert {each.stat().st_mode & 0o7777 for each in folder.iterdir()} == {0o600}
-    assert "0 connections were not recorded" in server.log.read_text()
+    assert "not recorded" not in server.log.read_text()
 
 
 def test_bulk_is_recorded_without_a_copy(
