@@ -33,7 +33,7 @@ def main() -> int:
         rounds=options.rounds,
         seconds=options.seconds,
         cache=options.cache,
-        only=frozenset(filter(None, options.only_peers.split(","))),
+        only=frozenset(options.only_peers),
         say=lambda text: print(text, flush=True),  # noqa: T201 - the command's output
     )
     if options.scenario == ["report"]:
@@ -69,7 +69,6 @@ def _parse() -> argparse.Namespace:
     add(
         "scenario",
         nargs="*",
-        choices=[*SCENARIOS, "report", []],
         metavar="SCENARIO",
         help="what to measure, all of it by default; or report, which only makes the"
         " tables and charts again from the raw results",
@@ -84,7 +83,8 @@ def _parse() -> argparse.Namespace:
     )
     add(
         "--only-peers",
-        default="",
+        type=lambda value: value.split(","),
+        default=[],
         metavar="A,B",
         help=f"of {', '.join(name for name in PEERS if not name.startswith('ours'))}",
     )
@@ -105,6 +105,10 @@ def _parse() -> argparse.Namespace:
     options = parser.parse_args()
     if options.rounds < 1 or options.seconds < 1:
         parser.error("rounds and seconds are 1 or more")
+    if unknown := {*options.scenario} - {*SCENARIOS, "report"}:
+        parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
+    if unknown := {*options.only_peers} - {*PEERS}:
+        parser.error(f"no such peer: {', '.join(sorted(unknown))}")
     return options
 
 
