@@ -9,6 +9,7 @@ import fcntl
 import os
 import socket
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
@@ -22,6 +23,8 @@ from sendfile_server.options import (
 )
 
 _BACKLOG = 4096
+# A server has a directory locked for less than a millisecond.
+_LOCK_S = 2.0
 _LIVE = frozenset((0, errno.EAGAIN))  # the other is a full queue
 _ABSENT = frozenset((errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT))
 
@@ -158,15 +161,26 @@ def _listen_unix(path: str, access: Access) -> socket.socket:
 def _alone_at(path: str) -> Iterator[None]:
     """Let no other server make or remove a socket there meanwhile.
 
-    Until it listens, a new one looks like one that nobody listens on any more.
+    Until it listens, a new one looks like one that nobody listens on any more. Whoever
+    may read the directory may lock it, so nobody is waited for in vain.
     """
     with ExitStack() as stack:
         with suppress(OSError):  # bind(2) tells what is wrong with the directory
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
             directory = os.open(os.path.dirname(path) or ".", flags)
             stack.callback(os.close, directory)
-            fcntl.flock(directory, fcntl.LOCK_EX)
+            end = time.monotonic() + _LOCK_S
+            while not _has_locked(directory) and time.monotonic() < end:
+                time.sleep(_LOCK_S / 100)
         yield
+
+
+def _has_locked(directory: int) -> bool:
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _bind_unix(listener: socket.socket, path: str, access: Access) -> None:

@@ -1,5 +1,6 @@
 """Listening sockets: what they are, and what is in their way."""
 
+import fcntl
 import os
 import re
 import socket
@@ -184,6 +185,18 @@ input()
             listen(UnixAddress(str(path)))
         first.communicate(b"\n")
     assert first.returncode == 0
+
+
+def test_locked_directory_keeps_nobody_for_long(
+    sockets: ExitStack, tmp_path: Path
+) -> None:
+    """Whoever else locks it, the socket is made."""
+    directory = os.open(tmp_path, os.O_RDONLY)
+    sockets.callback(os.close, directory)
+    fcntl.flock(directory, fcntl.LOCK_SH)
+    _listen(sockets, UnixAddress(str(tmp_path / "socket")))
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.connect(str(tmp_path / "socket"))
 
 
 def test_stale_unix_socket_is_replaced(sockets: ExitStack, tmp_path: Path) -> None:
