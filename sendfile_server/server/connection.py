@@ -29,13 +29,15 @@ from sendfile_server.response.heads import Plan, format_head
 from sendfile_server.response.refusals import plan_refusal
 from sendfile_server.semantics.ranges import Span
 from sendfile_server.semantics.requests import Request
-from sendfile_server.server.delivery import LOOP_QUANTUM, Delivery
+from sendfile_server.server.delivery import LOOP_QUANTUM, Body, Delivery
+from sendfile_server.server.lending import LEAST_LENT
 from sendfile_server.server.parts import cut_part
-from sendfile_server.server.remembered import LEAST_LENT, NO_KIND, Answer, Kind, Known
+from sendfile_server.server.remembered import NO_KIND, Answer, Kind, Known
 from sendfile_server.server.reply import Reply
 from sendfile_server.server.responder import Responder
 from sendfile_server.server.service import Service
 from sendfile_server.transport.farewell import Farewell
+from sendfile_server.transport.lending import Loan
 from sendfile_server.transport.lingering import finish_sending
 from sendfile_server.transport.room import unread
 from sendfile_server.transport.sendfile import send_at_once
@@ -274,17 +276,24 @@ class Connection:
 
     def _repeat(self, kind: Kind, line: bytes, tail: bytes, answer: Answer) -> bool:
         """Send *answer* as it is remembered; False if its file is not at hand."""
-        service, file = self._service, None
+        service = self._service
+        body: Body = answer.loan if answer.span else None
         began = perf_counter() if service.is_timing else 0.0
         if answer.span is None:
             client, size = self._client, answer.size
-            loan = service.memory.lend(answer) if size >= LEAST_LENT else None
+            loan = answer.loan
+            if loan is None and size >= LEAST_LENT:
+                loan = service.lending.lend_wire(answer)
             try:
-                sent = loan.send(client, size) if loan else client.send(answer.wire)
+                sent = loan.send(client) if loan else client.send(answer.wire)
             except OSError:
                 sent = 0  # whatever it is, it will be said again
+        elif answer.loan:
+            answer.uses += 1
+            number, span = answer.loan.number, answer.loan.span
+            sent = send_at_once(self._client, answer.wire, number, span, service.ways)
         else:
-            file = answer.file()
+            body = file = answer.file()
             if file is None or not is_unchanged(file):
                 return False
             sent = self._send_at_once(answer, file, answer.span)
@@ -293,7 +302,7 @@ class Connection:
             self._began = began
             self._line, self._rest = line, tail
             self._keeps_alive = kind.keeps_alive
-            self._deliver_rest(answer, file, sent)
+            self._deliver_rest(answer, body, sent)
             return True
         if service.exchanges:
             now, took = service.memory.now, 0.0
@@ -312,6 +321,7 @@ class Connection:
         """Send what two calls can send of *answer*, and return how much."""
         service = self._service
         start, stop, now = span.start, span.stop, service.clock.now
+        service.lending.note_body(answer, file, span, now)
         if stop - start > LOOP_QUANTUM:
             stop = start + LOOP_QUANTUM
             span = Span(start, stop)
@@ -322,15 +332,16 @@ class Connection:
         number = file.descriptor.number
         return send_at_once(self._client, answer.wire, number, span, service.ways)
 
-    def _deliver_rest(self, answer: Answer, file: OpenFile | None, sent: int) -> None:
+    def _deliver_rest(self, answer: Answer, body: Body, sent: int) -> None:
         """Send what is left of *answer* after its first *sent* bytes."""
         chunks: tuple[bytes | Span, ...] = (answer.wire[sent:],)
-        if answer.span:
-            start = answer.span.start + max(0, sent - len(answer.wire))
-            chunks = (*chunks, Span(start, answer.span.stop))
+        span = body.span if isinstance(body, Loan) else answer.span
+        if span:
+            start = span.start + max(0, sent - len(answer.wire))
+            chunks = (*chunks, Span(start, span.stop))
         head_size = answer.size - answer.body_size - sent
         self._deliver(
-            chunks if chunks[0] else chunks[1:], file, answer.status, head_size
+            chunks if chunks[0] else chunks[1:], body, answer.status, head_size
         )
 
     # Answering.
@@ -380,7 +391,7 @@ class Connection:
     def _deliver(
         self,
         chunks: tuple[bytes | Span, ...],
-        file: OpenFile | None,
+        body: Body,
         status: int,
         head_size: int,
     ) -> bool:
@@ -390,7 +401,7 @@ class Connection:
         self._head_size = head_size
         self._set_deadline(self._service.config.send_timeout)
         self._delivery = Delivery(
-            self._client, chunks, file, self._service, self._responder.pool
+            self._client, chunks, body, self._service, self._responder.pool
         )
         try:
             return self._delivery.start(self._delivered) and self._finish()

@@ -21,6 +21,7 @@ from sendfile_server.hosting.pool import Pool
 from sendfile_server.resource.files import OpenFile
 from sendfile_server.semantics.ranges import Span
 from sendfile_server.server.service import Service
+from sendfile_server.transport.lending import Loan
 from sendfile_server.transport.lingering import abort
 from sendfile_server.transport.room import (
     acknowledged,
@@ -31,6 +32,9 @@ from sendfile_server.transport.room import (
 from sendfile_server.transport.sending import Progress, Sending
 
 _log = logging.getLogger(__name__)
+
+Body = OpenFile | Loan | None
+"""What the spans of a response are of, if it has any."""
 
 LOOP_QUANTUM = 2 * 1024 * 1024
 """Bytes that one turn on the loop takes from a file; then others get theirs."""
@@ -82,12 +86,13 @@ class Delivery:
         self,
         client: socket.SocketType,
         chunks: Iterable[bytes | Span],
-        file: OpenFile | None,
+        body: Body,
         service: Service,
         pool: Pool,
     ) -> None:
-        """Prepare to send *chunks*, whose spans are of *file*."""
-        source = file.descriptor if file else None
+        """Prepare to send *chunks*, whose spans are of *body*."""
+        file = body if isinstance(body, OpenFile) else None
+        source = body.descriptor if isinstance(body, OpenFile) else body
         self._client = client
         self._file = file
         self._sending = Sending(client, chunks, source, service.ways)

@@ -36,7 +36,7 @@ from sendfile_server.response.heads import restamp
 from sendfile_server.semantics.ranges import Positions, Span, format_range
 from sendfile_server.semantics.requests import Request
 from sendfile_server.server.reply import Reply
-from sendfile_server.transport.lending import Lender, Loan
+from sendfile_server.transport.lending import Loan
 
 # Whoever frames a message by more than its head, or asks for more than an answer.
 _NEVER_REMEMBERED = (
@@ -52,10 +52,6 @@ _MAX_REST_S = 60
 _ANSWER_OVERHEAD = 600
 _KIND_OVERHEAD = 1500
 _LOOK_EACH_TIME = -1
-LEAST_LENT = 8192
-"""Bytes from which a wire is lent: copying fewer takes no longer."""
-# What part of the memory is for loans, which are second copies.
-_LENT_PART = 4
 
 
 def _no_file() -> None:
@@ -82,9 +78,9 @@ class Answer:
     checked: int = 0
     """When the evidence was last seen to hold."""
     loan: Loan | None = None
-    """The wire once more, to be lent instead of copied."""
-    is_repeated: bool = False
-    """Whether this wire has left before."""
+    """The wire once more, to be lent instead of copied; or a copy of the span."""
+    uses: int = 0
+    """How often it has left in this second, if it may be lent."""
     warm_tick: int = _LOOK_EACH_TIME
     """The wall second in which the beginning of the span was seen to be in memory."""
     part_head: bytes = b""
@@ -149,8 +145,7 @@ class Memory:
     def __init__(self, resolver: Resolver, capacity: int, freshness: int) -> None:
         """Keep about *capacity* bytes; look at files after *freshness* seconds."""
         self._resolver = resolver
-        self._lender = Lender(capacity // _LENT_PART)
-        self._capacity = capacity - capacity // _LENT_PART
+        self._capacity = capacity
         self._freshness = freshness
         self._young: dict[bytes, Kind] = {}
         self._old: dict[bytes, Kind] = {}
@@ -162,7 +157,7 @@ class Memory:
 
     @property
     def size(self) -> int:
-        """About how many bytes it takes, but for loans."""
+        """About how many bytes it takes."""
         return self._size + self._old_size
 
     def tick(self, now: int) -> None:
@@ -211,16 +206,6 @@ class Memory:
             return None
         return answer
 
-    def lend(self, answer: Answer) -> Loan | None:
-        """Return the wire of *answer*, whole, as a loan; None if it is to be copied.
-
-        To make a loan costs more than to copy once, so it is made the second time.
-        """
-        if answer.loan is None and answer.is_repeated:
-            answer.loan = self._lender.lend(answer.wire)
-        answer.is_repeated = True
-        return answer.loan
-
     def learn(self, head: bytes, request: Request) -> None:
         """Remember the kind of *request*, which *head* was parsed to."""
         if not self._capacity or not _is_rememberable(request):
@@ -266,7 +251,9 @@ class Memory:
                 return False
             answer.checked = now
         answer.wire = restamp(answer.wire, now)
-        answer.loan, answer.is_repeated = None, False
+        answer.uses = 0
+        if answer.span is None:
+            answer.loan = None
         self._make_current(answer)
         return True
 

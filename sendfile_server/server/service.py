@@ -13,6 +13,7 @@ from sendfile_server.resource.resolver import Resolver
 from sendfile_server.semantics.representations import Representation
 from sendfile_server.server.content_tags import ContentTags
 from sendfile_server.server.exchanges import Exchanges
+from sendfile_server.server.lending import Lending
 from sendfile_server.server.remembered import Memory
 from sendfile_server.transport.sendfile import Ways
 
@@ -27,6 +28,7 @@ class Service:
     resolver: Resolver
     open_files: OpenFiles
     memory: Memory
+    lending: Lending
     residency: Residency
     exchanges: Exchanges | None
     """None if nobody wants to be told of them."""
@@ -51,6 +53,11 @@ class Service:
         """Return what a big *file* is, validated; None if it is to be hashed first."""
         tags = self.content_tags
         return tags.label(file) if tags else file.representation
+
+    def tick(self, now: int) -> None:
+        """Let *now* be the wall second."""
+        self.memory.tick(now)
+        self.lending.tick()
 
     def drain(self) -> None:
         """Let answers be the last of their connections, and remember no more."""

@@ -28,6 +28,7 @@ from sendfile_server.server.connection import Connection
 from sendfile_server.server.content_tags import ContentTags
 from sendfile_server.server.counters import SAMPLES, Counters, Observed
 from sendfile_server.server.exchanges import Exchanges
+from sendfile_server.server.lending import Lending
 from sendfile_server.server.log_formats import FORMATS
 from sendfile_server.server.remembered import Memory
 from sendfile_server.server.responder import SMALL_BODY, Responder
@@ -45,6 +46,8 @@ _BULK_THREADS = 4
 # Apart from those that wait for disks: nobody is in such a hurry for a hash, which
 # takes a whole CPU, as the loop of each worker may.
 _HASHING_THREADS = 1
+# What part of the memory is for loans, which are second copies.
+_LENT_PART = 4
 # Of some 500 bytes each.
 _MOST_TAGS = 16384
 _LOG_CLOSE_S = 2.0
@@ -63,6 +66,7 @@ def make_worker(
     """
     worker = Worker(place, config.grace, config.keepalive_timeout)
     capacity = 0 if config.no_memory else config.memory * 1024 * 1024
+    lent = capacity // _LENT_PART
     resolver = Resolver(
         Root(config.directory, config.freshness),
         os.fsencode(config.index),
@@ -85,14 +89,15 @@ def make_worker(
         clock=worker.clock,
         resolver=resolver,
         open_files=OpenFiles(resolver, kept, SMALL_BODY + 1, config.freshness),
-        memory=Memory(resolver, capacity, config.freshness),
+        memory=Memory(resolver, capacity - lent, config.freshness),
+        lending=Lending(Pool(worker.loop, "lending", 1, 1), lent),
         residency=Residency(0) if config.no_memory else Residency(),
         exchanges=Exchanges(worker.loop, tellers) if tellers else None,
         is_timing=bool(asides) or config.access_log_format == "json",
         content_tags=_content_tags(worker, config),
         bulk=Pool(worker.loop, "bulk", _BULK_THREADS, _BULK_THREADS),
     )
-    worker.clock.follow(service.memory.tick)
+    worker.clock.follow(service.tick)
     worker.on_drain = service.drain
     pools = [Pool(worker.loop, "pool", config.threads, _POOL_DEPTH) for _ in sockets]
     for sock, pool in zip(sockets, pools, strict=True):

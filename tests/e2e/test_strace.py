@@ -10,6 +10,7 @@ import pytest
 
 from running import Serve, clock_ahead, wait_until
 from sendfile_server.semantics.etags import hash_content, tag_content
+from sendfile_server.transport.lending import HUGE_PAGE
 from tools import need
 from wire import Client, fetch, get
 
@@ -20,6 +21,8 @@ CALLS = (
     "read,pread64,readv,preadv,preadv2,write,writev,pwrite64,"
     "sendto,sendmsg,recvfrom,recvmsg,sendfile,splice,mmap"
 )
+# Whoever waits for something asks more often than a connection lasts by default.
+LASTING = ("--keepalive-requests", "1000000")
 
 
 def trace(log: Path, *options: str) -> tuple[str, ...]:
@@ -81,34 +84,49 @@ def test_file_of_some_pages_is_lent(serve: Serve, site: Path, tmp_path: Path) ->
     server = serve(site, "--workers", "1", prefix=prefix)
 
     with Client(server.port) as client:
-        answers = [client.request("/pages.bin").body for _ in range(20)]
+        answers = [client.request("/pages.bin").body for _ in range(100)]
     server.stop()
     sent = re.findall(
         r"^[0-9]+ +sendfile\(.* = ([0-9]+)$", log.read_text(), re.MULTILINE
     )
 
-    assert answers == [content] * 20
-    # Each wall second begins with copies of one or two; it took some of them at most.
+    assert answers == [content] * 100
+    # Each wall second begins with a copy or two, and the first with some more, until
+    # there is a page to lend of; it took some of them at most.
     assert len(sent) >= 10
     assert all(int(count) > len(content) for count in sent)
 
 
-@pytest.mark.parametrize("call", ["sendfile", "memfd_create"])
-def test_refused_lending_copies(
-    serve: Serve, site: Path, tmp_path: Path, call: str
+@pytest.mark.parametrize(
+    ("call", "size"),
+    [
+        pytest.param("sendfile", 20_000, id="sendfile"),
+        pytest.param("memfd_create", 20_000, id="memory"),
+        pytest.param("madvise", 20_000, id="huge page"),
+        pytest.param("madvise", 100_000, id="huge page, big file"),
+    ],
+)
+def test_refused_lending_changes_nothing(
+    serve: Serve, site: Path, tmp_path: Path, call: str, size: int
 ) -> None:
-    """Where a file in memory can't be had or sent, the same bytes arrive."""
-    content = PATTERN * 1000
+    """Where pages in memory can't be had or sent, the same bytes arrive."""
+    content = (PATTERN * size)[:size]
     (site / "pages.bin").write_bytes(content)
     inject = ("-e", f"trace={call}", "-e", f"inject={call}:error=EINVAL")
+    # The C library calls madvise, too.
+    refusal = f" {HUGE_PAGE}, " if call == "madvise" else "INJECTED"
     log = tmp_path / "strace"
     prefix = (*trace(log, *inject), *clock_ahead(tmp_path))
-    server = serve(site, "--workers", "1", prefix=prefix)
+    server = serve(site, *LASTING, "--workers", "1", prefix=prefix)
 
     with Client(server.port) as client:
-        assert all(client.request("/pages.bin").body == content for _ in range(20))
-    server.stop()
-    assert "INJECTED" in log.read_text()
+
+        def ask() -> bool:
+            assert all(client.request("/pages.bin").body == content for _ in range(100))
+            return refusal in log.read_text()
+
+        wait_until(ask, "a refusal")
+        assert all(client.request("/pages.bin").body == content for _ in range(100))
 
 
 def test_refused_sendfile_copies(serve: Serve, site: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import gc
 import os
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -224,24 +223,6 @@ def test_only_the_date_moves_on(mind: Mind) -> None:
         mind.memory.tick(now)
         date = format_http_date(began), format_http_date(now)
         assert mind.recall(kind) == first.replace(*date)
-
-
-def test_wire_is_lent_from_the_second_time_on(mind: Mind) -> None:
-    """In each second anew, since its Date is another then."""
-    kind = mind.kind()
-    mind.answer(kind)
-    for _ in range(3):
-        answer = mind.memory.recall(kind, LINE)
-        assert answer is not None
-        assert mind.memory.lend(answer) is None
-        loan = mind.memory.lend(answer)
-        assert loan is not None
-        assert mind.memory.lend(answer) is loan
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
-            assert loan.send(ours, answer.size) == answer.size
-            assert theirs.recv(2 * answer.size) == answer.wire
-        mind.memory.tick(mind.memory.now + 1)
 
 
 def test_name_that_nobody_asked_for_lately_is_left_to_the_pool(mind: Mind) -> None:
