@@ -57,13 +57,14 @@ def serve(config: Config, read: Callable[[], Config]) -> int:
 def _prepare(config: Config, entrances: Entrances, opened: ExitStack) -> Hosted:
     """Open what the workers are to share; or raise ConfigError."""
     check(config)
-    asides = entrances.open(config.metrics) if config.metrics else []
     given = tuple(each for each in entrances.given if each != config.metrics)
     sockets = [
         each
         for entrance in config.listen or given or (config.address,)
         for each in entrances.open(entrance, _INHERITED)
     ]
+    # After those, which keep their places so if metrics are told from now on.
+    asides = entrances.open(config.metrics) if config.metrics else []
     logs: tuple[LogFile, ...] = ()
     log_descriptor: int | None = None
     if config.access_log == "-":

@@ -274,6 +274,7 @@ def test_metrics_are_told_to_the_end(served: Served) -> None:
     served.reload(config)
     log = served.server.log.read_text()
     port = int(log.rpartition("metrics at 127.0.0.1:")[2].partition(" ")[0])
+    assert port != served.server.port
     with Client(port) as client:
         client.send(get("/live")[:10])
         served.reload(config)
