@@ -83,7 +83,7 @@ class Page:
         self.number = lender.number
         os.pwrite(self.number, b"\0", start)
         self.is_huge = _collapse(self.number, start)
-        """Whether it is one: small ones of a file on disk do as well as small ones."""
+        """Whether it is one: to send small ones costs no less than the file on disk."""
 
     def __del__(self) -> None:
         self._lender.take_back(self._start)
