@@ -60,7 +60,8 @@ def open_beneath(directory: int, path: bytes, flags: int) -> int:
 def open_beneath_cached(directory: int, path: bytes, flags: int) -> int:
     """Open *path* by openat2(2) if that takes no disk; else BlockingIOError.
 
-    The kernel walks its cache of names only (Linux 5.12 and later).
+    The kernel walks its cache of names only (Linux 5.12 and later), and declines,
+    too, to follow a link whose time of access must be noted.
     """
     resolve = _RESOLVE_BENEATH | _RESOLVE_NO_MAGICLINKS | _RESOLVE_CACHED
     return _openat2(directory, path, flags, resolve)

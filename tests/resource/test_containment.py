@@ -257,6 +257,8 @@ def test_cached_opening_waits_for_no_disk(root: Path, directory: int) -> None:
     with pytest.raises(FileNotFoundError):
         open_beneath(directory, b"never-looked-up", OPEN_FLAGS)
     os.listdir(root)
+    for link in LINKS:
+        _date_access_ahead(root / link)
     for path, content in FOUND.items():
         assert _read(open_beneath, directory, path.encode()) == content
         assert _read(open_beneath_cached, directory, path.encode()) == content
@@ -318,6 +320,17 @@ def _make_entry(root: Path, name: str, content: bytes | str | None) -> None:
         place.write_bytes(content)
     else:
         place.symlink_to(content)
+
+
+def _date_access_ahead(link: Path) -> None:
+    """Have no access to *link* noted, since a cached lookup may not note it.
+
+    A link that is followed within the clock tick it was made in is due again
+    (relatime, mount(8)).
+    """
+    status = link.lstat()
+    ahead = status.st_ctime_ns + 60 * 10**9
+    os.utime(link, ns=(ahead, status.st_mtime_ns), follow_symlinks=False)
 
 
 def _make_forbidden(root: Path) -> None:
