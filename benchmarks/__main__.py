@@ -114,8 +114,11 @@ def _parse() -> argparse.Namespace:
 
 def _report(session: Session, folder: Path) -> int:
     # Only charts need the extra.
-    from benchmarks.charts import draw_all  # noqa: PLC0415
-
+    try:
+        from benchmarks.charts import draw_all  # noqa: PLC0415
+    except ImportError as error:
+        session.say(f"{error}: charts need pip install -e '.[bench]'")
+        return 1
     results = newest(folder)
     for path in (*draw_all(results), *update_texts(results)):
         session.say(str(path))

@@ -86,6 +86,8 @@ def _main(program: _Program) -> NoReturn:
         _exit_with(program, error.format_message(), error.exit_code)
     except click.Abort:
         sys.exit(130)
+    except OSError as error:  # of the machine: a full disk, a limit that is too low
+        _exit_with(program, error.strerror or str(error), 1)
 
 
 def _exit_with(program: _Program, message: str, code: int) -> NoReturn:

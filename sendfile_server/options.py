@@ -194,7 +194,7 @@ def parse_network(value: str) -> Network:
 
 def parse_mode(value: str) -> int:
     if not _MODE.fullmatch(value):
-        raise ValueError("expected an octal mode such as 0660")
+        raise ValueError("expected an octal mode such as 0660, in TOML in quotes")
     return int(value, 8)
 
 

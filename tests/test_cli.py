@@ -123,6 +123,30 @@ def test_mistake_is_one_line(
     )
 
 
+def test_removed_directory_is_refused(tmp_path: Path) -> None:
+    """Also as the one that it is started in, which can still be opened."""
+    remove = ("sh", "-c", 'cd "$0" && rmdir "$0" && exec "$@"', str(tmp_path / "gone"))
+    (tmp_path / "gone").mkdir()
+    assert_refused("sendfile-serve", run(".", prefix=remove), "cannot serve .: No such")
+
+
+def test_full_disk_is_one_line() -> None:
+    """It is no mistake of whoever asks, so that the code is another one."""
+    done = run("--help", prefix=("sh", "-c", 'exec "$@" >/dev/full', "sh"))
+    assert done.stderr == "sendfile-serve: No space left on device\n"
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("limit", [6, 8, 12])
+def test_too_few_descriptors_are_no_traceback(site: Path, limit: int) -> None:
+    """Wherever in starting they run out, it says what has."""
+    limited = ("sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh")
+    done = run(str(site), "--port", "0", prefix=limited)
+    assert done.returncode == 1
+    assert "Too many open files" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -19,6 +19,7 @@ FIRST_DESCRIPTOR = 3
 
 _PID, _COUNT, _NAMES = "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"
 _NO_NAME = "unknown"
+_FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
 
 
 def take_given() -> Listening:
@@ -73,6 +74,8 @@ def _take(descriptor: int, name: str) -> socket.socket:
         raise ConfigError(f"cannot listen on {where}: {error.strerror}") from None
     if not is_listening or sock.type != socket.SOCK_STREAM:
         raise ConfigError(f"cannot listen on {where}: it is no listening stream socket")
+    if sock.family not in _FAMILIES:
+        raise ConfigError(f"cannot listen on {where}: it is neither of TCP nor Unix")
     sock.set_inheritable(False)
     sock.setblocking(False)
     return sock

@@ -115,6 +115,8 @@ def _become_worker(
         let_go()
         crew.work(number, link)
         code = 0
+    except OSError as error:
+        _log.error("the worker failed: %s", error.strerror or error)
     except BaseException:  # noqa: BLE001
         # Nobody else would tell; and an exception must not leave by the
         # supervisor's stack.

@@ -32,6 +32,7 @@ _INHERITED = (
 def check(config: Config) -> None:
     """Raise ConfigError unless what *config* names can be served and written."""
     try:
+        os.path.abspath(config.directory)  # of a removed one there is no name
         os.close(os.open(config.directory, os.O_RDONLY | os.O_DIRECTORY))
     except OSError as error:
         raise ConfigError(

@@ -135,11 +135,20 @@ def test_name_that_was_not_given(
     assert words in done.stderr.splitlines()[-1]
 
 
-def test_what_does_not_listen_is_refused(site: Path) -> None:
-    """A socket of another kind is no place for clients."""
-    code = GIVE.replace(
-        'create_server(("127.0.0.1", 0))', "socket(type=socket.SOCK_DGRAM)"
-    )
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        ("socket(type=socket.SOCK_DGRAM)", "it is no listening stream socket"),
+        (
+            "create_server((2**32 - 1, 2**32 - 1), family=socket.AF_VSOCK)",
+            "it is neither of TCP nor Unix",
+        ),
+    ],
+    ids=["datagrams", "vsock"],
+)
+def test_socket_of_another_kind_is_refused(site: Path, made: str, words: str) -> None:
+    """It is no place for clients."""
+    code = GIVE.replace('create_server(("127.0.0.1", 0))', made)
     command = (sys.executable, "-m", "sendfile_server", str(site))
     done = subprocess.run(
         (sys.executable, "-c", code, "web", *command),
@@ -148,7 +157,7 @@ def test_what_does_not_listen_is_refused(site: Path) -> None:
         check=False,
     )
     assert done.returncode == 2
-    assert "fd:web: it is no listening stream socket" in done.stderr
+    assert done.stderr.endswith(f"cannot listen on fd:web: {words}\n")
 
 
 def test_sockets_for_another_process_are_left_alone(serve: Serve, site: Path) -> None:
