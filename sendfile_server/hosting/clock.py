@@ -4,9 +4,11 @@ import asyncio
 import time
 from collections.abc import Callable
 
+_TICK_S = 1.0
+
 
 class Clock:
-    """Two times in whole seconds, moved on by a tick at each wall second.
+    """Two times, moved on by a tick at each wall second.
 
     Ticking on the wall second makes workers agree on what is fresh.
     """
@@ -27,11 +29,21 @@ class Clock:
         """Read the clocks, and come back at the next wall second."""
         wall = time.time()
         self.now = int(wall)
-        """Seconds since the epoch, for Date, logs and freshness."""
-        self.elapsed = int(time.monotonic())
+        """Whole seconds since the epoch, for Date, logs and freshness."""
+        self.elapsed = time.monotonic()
         """Seconds of a clock that is never set back, for deadlines."""
         self.idle_deadline = self.elapsed + self._idle_timeout
         """When a connection that is idle from now on has been so for too long."""
         if self._follower:
             self._follower(self.now)
-        self._loop.call_later(self.now + 1 - wall, self.tick)
+        self._loop.call_later(self.now + _TICK_S - wall, self.tick)
+
+    @property
+    def passed(self) -> float:
+        """The latest deadline that is due, late by a tick at most.
+
+        One that was set just before a tick is that much too early by itself, and who
+        relies on a timeout, as a proxy does that keeps connections, must not find it
+        cut short.
+        """
+        return time.monotonic() - _TICK_S

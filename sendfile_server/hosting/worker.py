@@ -174,9 +174,9 @@ class Worker:
     def _sweep(self, beat: Callable[[], None]) -> None:
         self.loop.call_later(_SWEEP_INTERVAL_S, self._sweep, beat)
         beat()
-        now = self.clock.elapsed
+        passed = self.clock.passed
         everyone = chain(self._guests, self._visitors)
-        for guest in [each for each in everyone if each.deadline <= now]:
+        for guest in [each for each in everyone if each.deadline <= passed]:
             try:
                 guest.expire()
             except Exception:  # noqa: BLE001

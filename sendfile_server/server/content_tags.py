@@ -68,7 +68,7 @@ class ContentTags:
         else:
             waiting.append(hashed)
 
-    def _go_on(self, hashing: Hashing, began: int) -> None:
+    def _go_on(self, hashing: Hashing, began: float) -> None:
         identity = hashing.file.identity
 
         def advanced(result: EntityTag | Exception | None) -> None:

@@ -20,13 +20,13 @@ class Farewell:
 
     __slots__ = ("_client", "_discarded", "_end")
 
-    def __init__(self, client: socket.SocketType, elapsed: int) -> None:
+    def __init__(self, client: socket.SocketType, elapsed: float) -> None:
         """Begin at *elapsed* seconds."""
         self._client = client
         self._discarded = 0
         self._end = elapsed + _LONGEST_S
 
-    def read(self, elapsed: int) -> float | None:
+    def read(self, elapsed: float) -> float | None:
         """Throw away what has come; return when to give up, None if that is now."""
         # Until there is no more: a reset is told of only once.
         while count := discard(self._client):

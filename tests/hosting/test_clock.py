@@ -11,7 +11,7 @@ from sendfile_server.hosting.clock import Clock
 def test_clock_begins_at_the_present() -> None:
     """Both times are right before the loop has turned once."""
     loop = uvloop.new_event_loop()
-    wall, elapsed = int(time.time()), int(time.monotonic())
+    wall, elapsed = int(time.time()), time.monotonic()
     clock = Clock(loop, 75.0)
     loop.close()
 
@@ -58,4 +58,4 @@ def test_clock_that_was_held_up_catches_up() -> None:
     loop.close()
 
     assert abs(time.time() - clock.now) < 1.1
-    assert abs(time.monotonic() - clock.elapsed) < 2.1
+    assert abs(time.monotonic() - clock.elapsed) < 1.1
