@@ -103,6 +103,16 @@ def read_all(peer: socket.socket) -> bytes:
     return b"".join(pieces)
 
 
+def read_exactly(peer: socket.socket, size: int) -> bytes:
+    """Return so many bytes, all of which come before the end."""
+    received = bytearray()
+    while len(received) < size:
+        piece = peer.recv(size - len(received))
+        assert piece, "the end came first"
+        received += piece
+    return bytes(received)
+
+
 def fate(peer: socket.socket) -> str:
     """Take all that comes, and return how it ended."""
     try:

@@ -2,7 +2,9 @@
 
 Rules of this file:
 
-1. Everything runs on the loop; only names are looked up elsewhere.
+1. Everything runs on the loop, but that names are looked up elsewhere, and that a
+   thread may have a flow in bulk. Meanwhile both sockets wait, and stay open; so the
+   other flow is copied, by calls that don't.
 2. A socket is watched for reading by the flow that it is the source of, and for
    writing by the one that it is the sink of; never for what a flow does not wait for,
    or the loop would be woken for ever. One that waits for its recording waits for
@@ -26,10 +28,12 @@ from sendfile_server.relay.flow import (
     WAIT_RECORDING,
     WAIT_SINK,
     WAIT_SOURCE,
+    WAIT_THREAD,
     WAIT_TURN,
     Flow,
     Wait,
 )
+from sendfile_server.relay.hauling import Haul, prepare
 from sendfile_server.relay.readiness import Resume, Side
 from sendfile_server.relay.recording import Recording
 from sendfile_server.relay.service import RelayService
@@ -69,6 +73,7 @@ class Relayed:
         self._sides: list[Side] = []
         self._flows: list[_Watched] = []
         self._recording: Recording | None = None
+        self._hauls = 0
         self._is_half_closed = False
         self._is_closed = False
         self.deadline = service.clock.elapsed + service.config.connect_timeout
@@ -95,7 +100,9 @@ class Relayed:
 
     def expire(self) -> None:
         """Give up: the place has not accepted, or nothing has moved for long."""
-        if self._flows:
+        if self._hauls:
+            self._put_off()  # a thread that moves nothing comes back by itself
+        elif self._flows:
             self._service.tally.timed_out += 1
             self.cut_short()
         else:
@@ -123,9 +130,9 @@ class Relayed:
         self._service.open.discard(self)
         has_spliced = False
         for each in self._flows:
-            each.flow.close()
-            self._service.gathering.end(each.flow)
             has_spliced = has_spliced or each.flow.has_spliced
+            if not each.flow.is_hauled:
+                each.flow.close()
         if self._recording:
             self._recording.close()
         tally = self._service.tally
@@ -138,10 +145,14 @@ class Relayed:
             side.leave()
         # They know each other and this: without a circle, all goes at once.
         self._sides, self._flows = [], []
+        if not self._hauls:
+            self._close_sockets()
+        self._closed(self)
+
+    def _close_sockets(self) -> None:
         if self._upstream:
             self._upstream.close()
         self._client.close()
-        self._closed(self)
 
     def _reset(self) -> None:
         for each in (self._client, self._upstream):
@@ -280,11 +291,52 @@ class Relayed:
                 self.close()
                 return
             self._is_half_closed = True
-        elif flow.moved >= flow.gathers_from:
-            self._service.gathering.begin(flow)
+        elif flow.moved >= flow.hauls_from and self._is_given_away(watched):
+            wait = WAIT_THREAD
         watched.watch(wait)
         if flow.moved > before or wait is WAIT_NOTHING:
             self._put_off()
+
+    def _is_given_away(self, watched: "_Watched") -> bool:
+        """Have a thread move what comes, if one is free and nothing is in the way."""
+        flow, haulers = watched.flow, self._service.haulers
+        # To empty a pipe into a socket that waits would wait, too.
+        if not haulers.has_room or any(each.flow.holds_pipe for each in self._flows):
+            return False
+        haul = flow.begin_haul()
+        if not haul:
+            return False
+        if not self._hauls:
+            for each in self._flows:
+                prepare(each.flow.source)
+                each.flow.must_copy = True
+        self._hauls += 1
+        haulers.submit(haul.run, partial(self._take_back, watched, haul))
+        return True
+
+    def _take_back(
+        self, watched: "_Watched", haul: Haul, failure: Exception | None
+    ) -> None:
+        """Go on with a flow that a thread has moved until now."""
+        flow = watched.flow
+        flow.end_haul(haul)
+        self._hauls -= 1
+        if not self._hauls:
+            for sock in (flow.source, flow.sink):
+                os.set_blocking(sock.fileno(), False)
+            for each in self._flows:
+                each.flow.must_copy = False
+        if self._is_closed:
+            flow.close()
+            if not self._hauls:
+                self._close_sockets()
+        elif failure:
+            level = logging.DEBUG if isinstance(failure, OSError) else logging.ERROR
+            _log.log(level, "a connection broke: %s", failure)
+            self.break_off()
+        else:
+            self._put_off()
+            self._advance(watched)
 
     def _put_off(self) -> None:
         """Let the time begin again in which something must move."""
@@ -331,7 +383,7 @@ class _Watched:
         self.wait = wait
         # After a quantum, what the flow was woken for still holds, and wakes it again.
         writing = wait is WAIT_SINK or (self._is_writing and wait is WAIT_TURN)
-        is_still = wait is WAIT_NOTHING or wait is WAIT_RECORDING
+        is_still = wait in (WAIT_NOTHING, WAIT_RECORDING, WAIT_THREAD)
         reading = not (writing or is_still)
         if reading is not self._is_reading:
             self._is_reading = reading

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from sendfile_server.relay.hauling import Haul
 from sendfile_server.relay.recording import Track
 from sendfile_server.transport.pipes import Pipe, Pipes, SpliceRefusedError
 
@@ -29,8 +30,8 @@ _BULK = len(_little)
 _NO_BULK = 4 * 1024
 # What a turn moves before others get theirs.
 _QUANTUM = 2 * 1024 * 1024
-SUSTAINED = 32 * 1024 * 1024
-"""Bytes that a flow has moved before it is to gather; see `Gathering`."""
+# What a flow has moved before a thread is to move on what comes.
+_SUSTAINED = 32 * 1024 * 1024
 
 
 class Wait(Enum):
@@ -46,9 +47,11 @@ class Wait(Enum):
     """The source has ended, and the sink has been told."""
     RECORDING = auto()
     """What was taken before must be written first."""
+    THREAD = auto()
+    """A thread moves what comes; no turn ends so."""
 
 
-WAIT_SOURCE, WAIT_SINK, WAIT_TURN, WAIT_NOTHING, WAIT_RECORDING = Wait
+WAIT_SOURCE, WAIT_SINK, WAIT_TURN, WAIT_NOTHING, WAIT_RECORDING, WAIT_THREAD = Wait
 
 
 @dataclass(slots=True)
@@ -98,9 +101,11 @@ class Flow:
         "_is_bulk",
         "_means",
         "_pipe",
-        "gathers_from",
         "has_spliced",
+        "hauls_from",
+        "is_hauled",
         "moved",
+        "must_copy",
         "sink",
         "source",
         "track",
@@ -131,15 +136,24 @@ class Flow:
         """What is taken is recorded there."""
         self.moved = 0
         """Bytes that the sink has taken."""
-        self.gathers_from: float = SUSTAINED
-        """How many those must be before it is to gather."""
+        self.hauls_from = _SUSTAINED
+        """How many those must be before a thread is to move on what comes."""
+        self.is_hauled = False
+        """Whether a thread moves what comes."""
+        self.must_copy = False
+        """Whether its sockets wait for threads, so that to splice would, too."""
         self.has_spliced = False
         """Whether any of them went through a pipe."""
 
     @property
     def is_holding(self) -> bool:
-        """Tell whether it has taken what it has not passed on."""
-        return bool(self._pipe or self._held)
+        """Tell whether it has taken, or may have, what it has not passed on."""
+        return bool(self._pipe or self._held or self.is_hauled)
+
+    @property
+    def holds_pipe(self) -> bool:
+        """Tell whether some of what it has taken is in a pipe."""
+        return bool(self._pipe)
 
     def turn(self) -> Wait:
         """Move what can be moved now, and tell what to wait for.
@@ -154,6 +168,8 @@ class Flow:
                 wait = self._send(self._held)
             elif self.track:
                 wait = self._take_recorded(self.track)
+            elif self.must_copy:
+                wait = self._copy(self._means.room)
             elif self._is_bulk and self._means.pipes:
                 wait = self._carry(self._means.pipes)
             else:
@@ -174,6 +190,30 @@ class Flow:
         if self._held:
             self._hold(b"")
 
+    def begin_haul(self) -> Haul | None:
+        """Return what a thread is to do; None if it can't be done by one."""
+        pipes = self._means.pipes
+        if not pipes or not self._is_bulk or self.is_holding or self.track:
+            return None
+        if self.source.family == socket.AF_UNIX:
+            return None  # splice does not wait for it, whatever it is prepared for
+        pipe = pipes.borrow()
+        if pipe is None:
+            return None
+        self.is_hauled = True
+        return Haul(self.source, self.sink, pipe)
+
+    def end_haul(self, haul: Haul) -> None:
+        """Go on after the thread."""
+        self.is_hauled = False
+        self._note_spliced(haul.moved)
+        if haul.has_paused:
+            self.hauls_from = self.moved + _SUSTAINED
+        if haul.pipe.held:
+            self._pipe = haul.pipe
+        else:
+            self._means.give_back(haul.pipe)
+
     def call_when_recorded(self, resume: Callable[[], None]) -> None:
         """Call *resume* when a turn would not end with `WAIT_RECORDING` again."""
         assert self.track, "nobody else waits for a recording"
@@ -181,7 +221,7 @@ class Flow:
 
     def _copy(self, room: memoryview) -> Wait | None:
         try:
-            count = self.source.recv_into(room)
+            count = self.source.recv_into(room, 0, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return WAIT_SOURCE
         if not count:
@@ -195,7 +235,7 @@ class Flow:
 
     def _send(self, data: bytes | memoryview) -> Wait | None:
         try:
-            sent = self.sink.send(data)
+            sent = self.sink.send(data, socket.MSG_DONTWAIT)
         except BlockingIOError:
             sent = 0
         self.moved += sent
@@ -253,9 +293,7 @@ class Flow:
             self._means.give_back(pipe)
             raise
         if pipe.carried:
-            self.moved += pipe.carried
-            self._counts.spliced += pipe.carried
-            self.has_spliced = True
+            self._note_spliced(pipe.carried)
         if pipe.held:
             self._pipe = pipe
             return wait and WAIT_SINK
@@ -317,14 +355,17 @@ class Flow:
             self._give_back()
             self._means.give_up_splicing()
             return None
-        self.moved += sent
-        self._counts.spliced += sent
-        self.has_spliced = True
+        self._note_spliced(sent)
         if pipe.held:
             return None
         self._give_back()
         # Meanwhile more comes than there would be now: fewer and larger calls.
         return WAIT_TURN
+
+    def _note_spliced(self, count: int) -> None:
+        self.moved += count
+        self._counts.spliced += count
+        self.has_spliced = True
 
     def _pass_on_end(self) -> Wait:
         self.sink.shutdown(socket.SHUT_WR)

@@ -20,7 +20,6 @@ from sendfile_server.relay.archive import Archive, Share
 from sendfile_server.relay.config import RelayConfig
 from sendfile_server.relay.connection import Relayed
 from sendfile_server.relay.flow import Means
-from sendfile_server.relay.gathering import Gathering
 from sendfile_server.relay.progress import Progress
 from sendfile_server.relay.readiness import Readiness
 from sendfile_server.relay.recording import Recordings
@@ -37,6 +36,8 @@ _DESCRIPTORS = 2
 # Two files, and two that the connection before may not have closed yet.
 _RECORDED_DESCRIPTORS = 4
 _LOOKING_UP = 4
+# Threads that move what comes in bulk; of more flows than that, the others take turns.
+_HAULERS = 32
 
 Door = tuple[socket.socket, Address]
 """Where clients come in, and what they are connected to."""
@@ -68,12 +69,12 @@ def make_worker(config: RelayConfig, shared: Shared, place: Place) -> Worker:
         loop=worker.loop,
         clock=worker.clock,
         readiness=Readiness(worker.loop),
-        gathering=Gathering(worker.loop),
         means=Means(
             None if config.no_splice else Pipes(config.pipe_size * 1024, spare // 2)
         ),
         tally=Tally(),
         pool=Pool(worker.loop, "names", _LOOKING_UP, sys.maxsize),
+        haulers=Pool(worker.loop, "bulk", _HAULERS, _HAULERS),
     )
     sheet = Sheet(SAMPLES, service.tally, place.board, place.number)
     # One line is enough.

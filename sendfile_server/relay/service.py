@@ -11,7 +11,6 @@ from sendfile_server.hosting.pool import Pool
 from sendfile_server.options import Address
 from sendfile_server.relay.config import RelayConfig
 from sendfile_server.relay.flow import Means
-from sendfile_server.relay.gathering import Gathering
 from sendfile_server.relay.readiness import Readiness
 from sendfile_server.relay.recording import Recordings
 from sendfile_server.relay.resets import Breakable
@@ -33,11 +32,12 @@ class RelayService:
     loop: asyncio.AbstractEventLoop
     clock: Clock
     readiness: Readiness
-    gathering: Gathering
     means: Means
     tally: Tally
     pool: Pool
     """Looks up names, one at a time for each target."""
+    haulers: Pool
+    """Moves what comes in bulk; see `haul`."""
     recordings: Recordings | None = None
     """None if nothing is to be recorded."""
     open: set[Breakable] = field(default_factory=set)

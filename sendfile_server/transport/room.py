@@ -39,16 +39,28 @@ def acknowledged(client: socket.SocketType) -> int:
     return count
 
 
+def let_wait(sock: socket.SocketType, receive_ms: int, send_ms: int) -> None:
+    """Let calls on *sock* wait for what has come or for room, for so long each time.
+
+    A call that has waited in vain returns as one that would block (SO_RCVTIMEO and
+    SO_SNDTIMEO, socket(7)).
+    """
+    for option, timeout_ms in (
+        (socket.SO_RCVTIMEO, receive_ms),
+        (socket.SO_SNDTIMEO, send_ms),
+    ):
+        timeout = _TIMEVAL.pack(*divmod(timeout_ms * 1000, 1_000_000))
+        sock.setsockopt(socket.SOL_SOCKET, option, timeout)
+    os.set_blocking(sock.fileno(), True)
+
+
 @contextlib.contextmanager
 def waiting(client: socket.SocketType, timeout_ms: int) -> Iterator[None]:
-    """Let calls on *client* wait for room, for at most *timeout_ms* each time.
+    """Let calls on *client* wait meanwhile; see `let_wait`.
 
-    A call that has waited in vain returns as one that would block (SO_SNDTIMEO,
-    socket(7)). Nobody else may use *client* meanwhile, but to shut it down.
+    Nobody else may use it but to shut it down.
     """
-    timeout = _TIMEVAL.pack(*divmod(timeout_ms * 1000, 1_000_000))
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)
-    os.set_blocking(client.fileno(), True)
+    let_wait(client, timeout_ms, timeout_ms)
     try:
         yield
     finally:

@@ -29,6 +29,7 @@ from relaying import (
     fate,
     hash_all,
     read_all,
+    read_exactly,
     reset,
     send_much,
 )
@@ -45,14 +46,6 @@ from tools import give_up, need
 from wire import fill
 
 WAYS = pytest.mark.parametrize("way", [(), ("--no-splice",)], ids=["spliced", "copied"])
-
-
-def read_exactly(sock: socket.socket, size: int) -> bytes:
-    """Return so many bytes."""
-    received = bytearray()
-    while len(received) < size:
-        received += sock.recv(size - len(received))
-    return bytes(received)
 
 
 @contextlib.contextmanager
