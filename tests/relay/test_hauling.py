@@ -142,9 +142,12 @@ def test_much_is_hauled_and_little_is_not(
         assert ("SO_RCVLOWAT" in log.read_text()) is is_hauled
 
 
-def test_messages_are_relayed_after_bulk(relay: Relay, target: Target) -> None:
+@pytest.mark.parametrize("where", ["127.0.0.1", "unix:{folder}/target"])
+def test_messages_are_relayed_after_bulk(
+    relay: Relay, target: Target, tmp_path: Path, where: str
+) -> None:
     """And bulk after messages, on one connection; and all of it is counted."""
-    server = relay(target(echo), "--workers", "1")
+    server = relay(target(echo, where.format(folder=tmp_path)), "--workers", "1")
     before = threads(server)
     block = bytes(range(256)) * 256 * 16
     with connect(server) as client, ThreadPoolExecutor() as pool:
