@@ -24,6 +24,12 @@ _NAME = rb"[-!#$%&'*+.^_`|~0-9A-Za-z]++"
 # Whatever is no line end; `_TEXT` is what it may be, looked at in one go.
 _VALUE = rb"[^\r]*+"
 _TEXT = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
+# As often as it matches, or once, and never given back. Before Python 3.11.5, this also
+# takes what an attempt that failed has matched (gh-100061, gh-106052); what does the
+# same by atomic groups is right, and slower.
+_ANY, _ONCE = b"(?:%s)*+", b"(?:%s)?+"
+if re.fullmatch(_ANY % b"ab?c", b"aca"):
+    _ANY, _ONCE = b"(?>(?:%s)*)", b"(?>(?:%s)?)"
 # What is left of a head without its text. The gate lets one more pass; that may be
 # the line of a range, which was cut out.
 _LINE_ENDS = frozenset(b"\r\n" * count for count in range(MAX_LINES + 1))
@@ -46,12 +52,10 @@ def _compile_head() -> re.Pattern[bytes]:
     dropped_line = rb"\r\n(?!(?=[%s])(?:%s):)%s:%s" % (initials, kept, _NAME, _VALUE)
     line = rb"\r\n%s:%s" % (_NAME, _VALUE)
     # After dropped lines, the next is kept; if there is one.
-    lines = b""
+    dropped, lines = _ANY % dropped_line, b""
     for _ in range(_MOST_KEPT_LINES):
-        lines = b"(?:(%s)(?:%s)*+%s)?+" % (line, dropped_line, lines)
-    return re.compile(
-        b"(%s)(?:%s)*+%s(\r\n\r\n)" % (_REQUEST_LINE, dropped_line, lines)
-    )
+        lines = _ONCE % (b"(%s)%s%s" % (line, dropped, lines))
+    return re.compile(b"(%s)%s%s(\r\n\r\n)" % (_REQUEST_LINE, dropped, lines))
 
 
 _HEAD = _compile_head()
