@@ -24,12 +24,11 @@ _NAME = rb"[-!#$%&'*+.^_`|~0-9A-Za-z]++"
 # Whatever is no line end; `_TEXT` is what it may be, looked at in one go.
 _VALUE = rb"[^\r]*+"
 _TEXT = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
-# As often as it matches, or once, and never given back. Before Python 3.11.5, this also
-# takes what an attempt that failed has matched (gh-100061, gh-106052); what does the
-# same by atomic groups is right, and slower.
-_ANY, _ONCE = b"(?:%s)*+", b"(?:%s)?+"
-if re.fullmatch(_ANY % b"ab?c", b"aca"):
-    _ANY, _ONCE = b"(?>(?:%s)*)", b"(?>(?:%s)?)"
+# As often as it matches, or once, and never given back. Before Python 3.11.5, what is
+# possessive also takes what an attempt that failed has matched (gh-100061, gh-106052);
+# atomic groups are right there, too, and slower.
+_POSSESSIVE, _ATOMIC = (b"(?:%s)*+", b"(?:%s)?+"), (b"(?>(?:%s)*)", b"(?>(?:%s)?)")
+_ANY, _ONCE = _ATOMIC if re.fullmatch(b"(?:ab?c)*+", b"aca") else _POSSESSIVE
 # What is left of a head without its text. The gate lets one more pass; that may be
 # the line of a range, which was cut out.
 _LINE_ENDS = frozenset(b"\r\n" * count for count in range(MAX_LINES + 1))
