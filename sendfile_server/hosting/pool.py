@@ -10,8 +10,8 @@ from typing import Any
 _log = logging.getLogger(__name__)
 
 Job = Callable[[], Any]
-"""Runs in a thread. It makes only calls that release the GIL: Python code here
-would take the loop's turn."""
+"""Runs in a thread. It makes little else than calls that release the GIL: Python code
+here takes the loop's turn."""
 
 Completion = Callable[[Any], None]
 """Runs on the loop, with the job's result or the exception that ended it."""
@@ -36,7 +36,7 @@ class Pool:
 
     @property
     def has_room(self) -> bool:
-        """Tell whether another response may be begun that needs this pool."""
+        """Tell whether anything more may be begun that needs this pool."""
         return self.unfinished < self._depth
 
     @property
@@ -50,11 +50,19 @@ class Pool:
             self._progressed = self._loop.time()
         self.unfinished += 1
         if self._started < min(self._threads, self.unfinished):
-            self._started += 1
-            name = f"{self._name}-{self._started}"
-            # Daemons, since a thread that is stuck in a disk can't be joined.
-            threading.Thread(target=self._work, name=name, daemon=True).start()
+            try:
+                self._start()
+            except RuntimeError as error:  # as many as the system lets us have
+                if not self._started:
+                    self._loop.call_soon(self._finish, done, error)
+                    return
         self._jobs.put((job, done))
+
+    def _start(self) -> None:
+        name = f"{self._name}-{self._started + 1}"
+        # Daemons, since a thread that is stuck in a disk can't be joined.
+        threading.Thread(target=self._work, name=name, daemon=True).start()
+        self._started += 1
 
     def _work(self) -> None:
         while True:

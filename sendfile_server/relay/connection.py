@@ -11,7 +11,8 @@ Rules of this file:
    neither.
 3. The end of one side's stream is passed on, and the other direction goes on. What
    breaks one side resets the other; where the loop does not watch, `resets` does.
-4. `close` is the only place that closes, and it lets nobody wait for either any more.
+4. `close` is the only place that ends it, and lets nobody wait for either socket any
+   more. They are closed there, or when the last thread has given its flow back.
 """
 
 import errno
@@ -123,7 +124,7 @@ class Relayed:
         self.close()
 
     def close(self) -> None:
-        """Take both sockets off the loop and close them; the one place that does."""
+        """Take both sockets off the loop, and close them once no thread has them."""
         if self._is_closed:
             return
         self._is_closed = True
@@ -142,6 +143,9 @@ class Relayed:
         elif self._flows:
             tally.ended_copied += 1
         for side in self._sides:
+            if self._hauls:  # it stays open for now, and in the epoll otherwise
+                side.when_readable(None)
+                side.when_writable(None)
             side.leave()
         # They know each other and this: without a circle, all goes at once.
         self._sides, self._flows = [], []
@@ -319,22 +323,23 @@ class Relayed:
     ) -> None:
         """Go on with a flow that a thread has moved until now."""
         flow = watched.flow
-        flow.end_haul(haul)
         self._hauls -= 1
         if not self._hauls:
             for sock in (flow.source, flow.sink):
                 os.set_blocking(sock.fileno(), False)
             for each in self._flows:
                 each.flow.must_copy = False
+        flow.end_haul(haul)
         if self._is_closed:
             flow.close()
             if not self._hauls:
                 self._close_sockets()
-        elif failure:
-            level = logging.DEBUG if isinstance(failure, OSError) else logging.ERROR
-            _log.log(level, "a connection broke: %s", failure)
+        elif isinstance(failure, OSError):
+            _log.debug("a connection broke: %s", failure)
             self.break_off()
         else:
+            if failure:
+                _log.error("bulk is moved by no thread: %s", failure)
             self._put_off()
             self._advance(watched)
 

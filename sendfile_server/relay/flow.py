@@ -6,7 +6,9 @@ into the sink is held, in a pipe or in memory, and nothing more is taken meanwhi
 Whatever is recorded goes to the track too, as it is taken.
 """
 
+import errno
 import logging
+import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from enum import Enum, auto
 
 from sendfile_server.relay.hauling import Haul
 from sendfile_server.relay.recording import Track
+from sendfile_server.relay.resets import is_gone
 from sendfile_server.transport.pipes import Pipe, Pipes, SpliceRefusedError
 
 _log = logging.getLogger(__name__)
@@ -22,7 +25,7 @@ _log = logging.getLogger(__name__)
 # not stay in the cache of a CPU, with what is copied into it and out of it.
 _scratch = memoryview(bytearray(512 * 1024))
 # So much is copied at once, and so much at most is held for a stalled sink; where
-# nothing is ever spliced, all of the scratch, while all flows hold less than that.
+# nothing can be spliced, all of the scratch, while all flows hold less than that.
 _little = _scratch[: 16 * 1024]
 _MUCH_HELD = 64 * 1024 * 1024
 # Who has as much at once is sending in bulk; who has less than the other, no more.
@@ -93,7 +96,7 @@ class Means:
 
 
 class Flow:
-    """Moves bytes from *source* to *sink*, both non-blocking."""
+    """Moves bytes from *source* to *sink*, both non-blocking unless it must copy."""
 
     __slots__ = (
         "_counts",
@@ -204,15 +207,18 @@ class Flow:
         return Haul(self.source, self.sink, pipe)
 
     def end_haul(self, haul: Haul) -> None:
-        """Go on after the thread."""
+        """Go on after the thread, which others get before this one gets one again."""
+        pipe = haul.pipe
         self.is_hauled = False
-        self._note_spliced(haul.moved)
-        if haul.has_paused:
-            self.hauls_from = self.moved + _SUSTAINED
-        if haul.pipe.held:
-            self._pipe = haul.pipe
+        if haul.moved:
+            self._note_spliced(haul.moved)
+        self.hauls_from = self.moved + _SUSTAINED
+        if pipe.held and self.must_copy:
+            self._hold(pipe.take())
+        if pipe.held:
+            self._pipe = pipe
         else:
-            self._means.give_back(haul.pipe)
+            self._means.give_back(pipe)
 
     def call_when_recorded(self, resume: Callable[[], None]) -> None:
         """Call *resume* when a turn would not end with `WAIT_RECORDING` again."""
@@ -368,5 +374,8 @@ class Flow:
         self.has_spliced = True
 
     def _pass_on_end(self) -> Wait:
+        # Of a reset only one call is told, and that may have been the thread's.
+        if self.must_copy and is_gone(self.source):
+            raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
         self.sink.shutdown(socket.SHUT_WR)
         return WAIT_NOTHING

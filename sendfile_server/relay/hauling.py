@@ -2,9 +2,10 @@
 
 A turn on the loop begins by asking what is ready, and while much is moved, the caches
 forget all that is needed for that. So once a flow has moved much, a thread does
-nothing but to fill a pipe and to empty it. It is woken only for as much as fills more
-than one (SO_RCVLOWAT, socket(7)), for the end, or after some milliseconds, which is
-what a pause costs. Whoever has become slow takes turns on the loop again.
+nothing but to fill a pipe and to empty it. It is woken only for as much as fills two
+(SO_RCVLOWAT, socket(7), which lets the kernel hold some more, too), for the end, or
+after some milliseconds, which is what a pause costs. Then, or when its time is over,
+the flow takes turns on the loop again.
 """
 
 import socket
@@ -26,7 +27,7 @@ _LONGEST_S = 1.0
 class Haul:
     """One flow's turn in a thread."""
 
-    __slots__ = ("_sink", "_source", "has_paused", "moved", "pipe")
+    __slots__ = ("_sink", "_source", "moved", "pipe")
 
     def __init__(
         self, source: socket.SocketType, sink: socket.SocketType, pipe: Pipe
@@ -40,19 +41,18 @@ class Haul:
         self.pipe = pipe
         self.moved = 0
         """Bytes that the sink has taken, when it is over."""
-        self.has_paused = False
-        """Whether too little came in the end."""
 
     def run(self) -> None:
-        """Move what comes until that ends, pauses or has no room, or a second is over.
+        """Move what comes until that ends, pauses or has no room, or for a second.
 
-        Raises OSError if either side is broken.
+        A sink that takes little at a time makes that some more. Raises OSError if
+        either side is broken.
         """
         _tell_of(self._source, _MUCH)
         try:
             self._move(self._source.fileno(), self._sink.fileno())
         except SpliceRefusedError:
-            pass  # as it will be in the next turn, which copies
+            pass  # as it will be in the next turn
         finally:
             _tell_of(self._source, 1)
 
@@ -66,7 +66,6 @@ class Haul:
             try:
                 pipe.carry(source, sink, pipe.size)
             except BlockingIOError:
-                self.has_paused = True
                 return
             finally:
                 self.moved += pipe.carried
@@ -75,7 +74,6 @@ class Haul:
             now = clock()
             is_slow = pipe.carried < (now - began) * _LEAST_RATE
             if is_slow and was_slow:
-                self.has_paused = True
                 return
             began = now
 

@@ -10,6 +10,15 @@ from collections.abc import Iterable
 from typing import Protocol
 
 
+def is_gone(sock: socket.SocketType) -> bool:
+    """Tell whether TCP has ended both ways (POLLHUP), of which we have ended none."""
+    if sock.family == socket.AF_UNIX:
+        return False  # whoever has closed is gone, too
+    poll = select.poll()
+    poll.register(sock, 0)
+    return any(events & select.POLLHUP for _, events in poll.poll(0))
+
+
 class Breakable(Protocol):
     """A connection that may be reset where nobody waits for it."""
 

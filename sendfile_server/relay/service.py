@@ -37,7 +37,7 @@ class RelayService:
     pool: Pool
     """Looks up names, one at a time for each target."""
     haulers: Pool
-    """Moves what comes in bulk; see `haul`."""
+    """Moves what comes in bulk; see `Haul`."""
     recordings: Recordings | None = None
     """None if nothing is to be recorded."""
     open: set[Breakable] = field(default_factory=set)

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 
+import pytest
 import uvloop
 
 from running import wait_until
@@ -40,6 +41,35 @@ def test_result_comes_back_on_the_loop(loop: asyncio.AbstractEventLoop) -> None:
 
     assert results[0] is not here
     assert results[1] is here
+
+
+def test_thread_that_cannot_be_had_is_a_result(
+    loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as there is none; another one does the work as well."""
+    pool = Pool(loop, "test", 2, 8)
+    results: list[object] = []
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        pool.submit(lambda: 1, results.append)
+        run_until(loop, results, 1)
+    pool.submit(lambda: 2, results.append)
+    run_until(loop, results, 2)
+    begun = threading.Event()
+    pool.submit(begun.wait, results.append)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        pool.submit(lambda: 4, results.append)
+    begun.set()
+    run_until(loop, results, 4)
+
+    assert isinstance(results[0], RuntimeError)
+    assert results[1:] == [2, True, 4]
+    assert pool.unfinished == 0
 
 
 def test_exception_is_a_result(loop: asyncio.AbstractEventLoop) -> None:
