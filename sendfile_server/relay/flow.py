@@ -214,6 +214,7 @@ class Flow:
             self._note_spliced(haul.moved)
         self.hauls_from = self.moved + _SUSTAINED
         if pipe.held and self.must_copy:
+            # To empty it would wait for the sink, as the other flow's thread may.
             self._hold(pipe.take())
         if pipe.held:
             self._pipe = pipe
