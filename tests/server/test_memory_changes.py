@@ -255,7 +255,10 @@ def version_of(response: Response) -> int:
 
 
 def test_head_and_body_are_of_one_version(serve: Serve, tmp_path: Path) -> None:
-    """While files are replaced all the time, whole ones, parts and heads of them."""
+    """While files are replaced all the time, whole ones, parts and heads of them.
+
+    It goes on until each was seen in two versions at least, however slow the disk is.
+    """
     for name in LENGTHS:
         publish(tmp_path / name, 0, in_place=False)
     server = serve(tmp_path, "--workers", "1", prefix=clock_ahead(tmp_path))
@@ -273,7 +276,9 @@ def test_head_and_body_are_of_one_version(serve: Serve, tmp_path: Path) -> None:
     seen: dict[str, set[int]] = {name: set() for name in LENGTHS}
     try:
         with Client(server.port) as client:
-            for turn in range(150):
+            for turn in itertools.count():
+                if turn >= 150 and min(map(len, seen.values())) > 1:
+                    break
                 for name in LENGTHS:
                     # Fields that no kind has had yet make one that looks anew.
                     tag = f'If-None-Match: "{turn // 2}"'
@@ -285,8 +290,6 @@ def test_head_and_body_are_of_one_version(serve: Serve, tmp_path: Path) -> None:
     finally:
         is_over.set()
         thread.join()
-    assert len(seen["small"]) > 1
-    assert len(seen["big"]) > 1
 
 
 @pytest.mark.parametrize("in_place", [True, False], ids=["in place", "by a rename"])
