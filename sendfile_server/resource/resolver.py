@@ -43,6 +43,11 @@ class Found:
     """None if no later look can tell whether it still holds."""
 
 
+# For how long the kernel surely has a name in its cache after somebody looked at it,
+# so that stat(2) waits for no disk. After that, a way is taken that takes three times
+# as long, and can't wait.
+_NAME_CACHED_S = 60
+
 # What open(2) may say of a name that a client chose.
 _STATUS_OF_ERROR = {
     errno.ELOOP: 404,
@@ -87,15 +92,17 @@ class Resolver:
     def still_holds(self, evidence: Evidence, since: int, now: int) -> bool:
         """Tell whether what *evidence* led to at *since* would be found at *now*.
 
-        Asks stat(2), which waits for the disk if the name has left the kernel's
-        cache. Never true of a file that had changed just before *since*: it may
-        have changed once more, and no timestamp tells, however late one looks.
+        Never waits for a disk. Never true of a file that had changed just before
+        *since*: it may have changed once more, and no timestamp tells, however late
+        one looks.
         """
         if self._root.is_remote:
             return False
         self._root.renew(now)
+        is_cached = now - since <= _NAME_CACHED_S
+        look = self._root.stat if is_cached else self._root.stat_cached
         try:
-            state = self._root.stat(evidence.path)
+            state = look(evidence.path)
         except (FileNotFoundError, NotADirectoryError):
             return evidence.identity is None
         except OSError:

@@ -80,10 +80,7 @@ class Root:
 
     def open_cached(self, path: bytes) -> int:
         """Do the same without waiting, or raise BlockingIOError."""
-        directory = self._directory
-        if self._open_cached is None or self.is_remote:
-            raise BlockingIOError
-        return self._open_cached(directory.number, path, OPEN_FLAGS)
+        return self._open_without_waiting(path, OPEN_FLAGS)
 
     def stat(self, path: bytes) -> os.stat_result:
         """Return the state of *path*, wherever it leads, or raise OSError.
@@ -93,11 +90,22 @@ class Root:
         directory = self._directory
         return os.stat(path, dir_fd=directory.number)
 
+    def stat_cached(self, path: bytes) -> os.stat_result:
+        """Do the same without waiting, or raise BlockingIOError; EXDEV if outside."""
+        found = Descriptor(self._open_without_waiting(path, LOOK_FLAGS))
+        return os.fstat(found.number)
+
     def is_directory(self, path: bytes) -> bool:
         """Tell whether *path* is a directory, readable or not; may raise OSError."""
         directory = self._directory
         found = Descriptor(self._open(directory.number, path, LOOK_FLAGS))
         return stat.S_ISDIR(os.fstat(found.number).st_mode)
+
+    def _open_without_waiting(self, path: bytes, flags: int) -> int:
+        directory = self._directory
+        if self._open_cached is None or self.is_remote:
+            raise BlockingIOError
+        return self._open_cached(directory.number, path, flags)
 
 
 def is_remote(descriptor: int) -> bool:

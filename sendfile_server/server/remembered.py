@@ -45,9 +45,6 @@ _NEVER_REMEMBERED = (
     b"upgrade",
     b"expect",
 )
-# A name that nobody asked for lately may have left the kernel's cache of names;
-# then the pool looks for it.
-_MAX_REST_S = 60
 # What objects and tables take beside their bytes, measured with 100,000 answers.
 _ANSWER_OVERHEAD = 600
 _KIND_OVERHEAD = 1500
@@ -244,7 +241,7 @@ class Memory:
     def _refresh(self, answer: Answer) -> bool:
         """Make *answer* right for this second, or return False."""
         now, rest = self.now, self.now - answer.checked
-        if rest > _MAX_REST_S or not answer.is_at_hand:
+        if not answer.is_at_hand:
             return False
         if rest >= self._freshness:
             if not self._resolver.still_holds(answer.evidence, answer.checked, now):

@@ -378,6 +378,7 @@ def test_trying_declines_what_was_never_looked_up(tree: Path) -> None:
 # What was found, and is looked at again.
 
 LONG = 10  # seconds, in which everything settles
+HOUR = 3600
 
 
 def _now() -> int:
@@ -397,6 +398,36 @@ def test_what_was_found_holds_while_nothing_changes(
     assert evidence
     assert resolver.still_holds(evidence, now, now)
     assert resolver.still_holds(evidence, now, now + LONG)
+
+
+def test_name_that_rested_for_long_is_looked_at_without_waiting(tree: Path) -> None:
+    """The kernel may have forgotten it; then nobody knows until a thread has looked."""
+    resolver, now = Resolver(Root(str(tree), 1), b"index.html", {}), _now()
+    if not resolver.try_resolve(b"/", now):
+        give_up("this kernel has no cached lookups")
+    evidence = Evidence(b"never-looked-up", None)
+    assert not resolver.still_holds(evidence, now, now + HOUR)
+    assert resolver.still_holds(evidence, now, now)
+    assert resolver.still_holds(evidence, now, now + HOUR)
+    (tree / "never-looked-up").touch()
+    assert not resolver.still_holds(evidence, now, now + HOUR)
+
+
+@pytest.mark.parametrize("target", [b"/file.txt", b"/dir", b"/"])
+def test_what_rested_for_long_holds_while_nothing_changes(
+    tree: Path, target: bytes
+) -> None:
+    """As long as the kernel has its name in memory."""
+    resolver, now = Resolver(Root(str(tree), 1), b"index.html", {}), _now()
+    if not resolver.try_resolve(b"/", now):
+        give_up("this kernel has no cached lookups")
+    evidence = resolver.resolve(target, now).evidence
+    assert evidence
+    assert resolver.still_holds(evidence, now, now + HOUR)
+    for name in ("file.txt", "dir", "index.html"):
+        (tree / name).rename(tree / f"old-{name}")
+        (tree / name).mkdir()
+    assert not resolver.still_holds(evidence, now, now + HOUR)
 
 
 @pytest.mark.parametrize("target", [b"/file.txt", b"/link", b"/missing", b"/dir"])
