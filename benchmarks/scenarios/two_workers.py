@@ -18,8 +18,8 @@ ROW = replace(HOT_1K, load=replace(HOT_1K.load, connections=256))
 
 PAIR = "ours@2-workers"
 OPTIONS = {"ours": (), PAIR: ("--workers", "2")}
-PROCESSES = {"ours": 1, PAIR: 3}
-"""With a supervisor, where there is more than one worker."""
+PROCESSES = {"ours": 2, PAIR: 3}
+"""With the supervisor."""
 CPUS = (0, 1)
 
 

@@ -1,11 +1,14 @@
 import os
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
-from benchmarks import BenchmarkError
+from benchmarks import BenchmarkError, servers
+from benchmarks.scenarios.two_workers import OPTIONS, PROCESSES
 from benchmarks.servers import CpuTime, cpu_between, fill, read_cpu
+from benchmarks.sessions import peer_name
 
 
 def burn(seconds: float) -> None:
@@ -59,3 +62,16 @@ def test_placeholders_are_filled() -> None:
     values = {"root": "/srv", "port": "80"}
 
     assert fill("@root@/x --port @port@ @root@", values) == "/srv/x --port 80 /srv"
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_server_is_as_many_processes_as_are_waited_for(
+    name: str, tmp_path: Path
+) -> None:
+    """What is measured only when all are there would never be."""
+    root, options = tmp_path, OPTIONS[name]
+    server = servers.start(peer_name(name), root, tmp_path / "cache", options=options)
+    try:
+        server.wait_for_processes(PROCESSES[name])
+    finally:
+        server.stop()
