@@ -13,11 +13,12 @@ Rules of this file:
    its reduced form, with the same result.
 2. An answer is used only if one look at its path shows the state that it was made
    from, within the freshness.
-3. What is kept is bounded in bytes: in two generations, of which the older one is
-   forgotten as a whole.
+3. What is kept is bounded in bytes. What was not asked for for the longest time, to
+   the second, is forgotten first.
 """
 
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -46,7 +47,7 @@ _NEVER_REMEMBERED = (
     b"expect",
 )
 # What objects and tables take beside their bytes, measured with 100,000 answers.
-_ANSWER_OVERHEAD = 600
+_ANSWER_OVERHEAD = 900
 _KIND_OVERHEAD = 1500
 _LOOK_EACH_TIME = -1
 
@@ -55,7 +56,7 @@ def _no_file() -> None:
     return None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Answer:
     """A response as it was sent, but for its Date."""
 
@@ -84,6 +85,8 @@ class Answer:
     """The head of a part of the span, with %d for length, first and last position."""
     part_tick: int = _LOOK_EACH_TIME
     """The wall second in which that head can leave as it is."""
+    line: bytes = b""
+    """The request line that it is remembered by, if it is."""
 
     @property
     def is_at_hand(self) -> bool:
@@ -94,14 +97,17 @@ class Answer:
 class Kind:
     """What requests with the same reduced tail have in common."""
 
-    __slots__ = ("answers", "fields", "is_forgotten", "keeps_alive", "old")
+    __slots__ = ("answers", "fields", "is_forgotten", "keeps_alive", "tail")
 
-    def __init__(self, fields: Mapping[bytes, bytes], *, keeps_alive: bool) -> None:
+    def __init__(
+        self, tail: bytes, fields: Mapping[bytes, bytes], *, keeps_alive: bool
+    ) -> None:
+        self.tail = tail
+        """What their heads are, reduced, without the request line."""
         self.fields = fields
         self.keeps_alive = keeps_alive
         self.answers: dict[bytes, Answer] = {}
         """By request line."""
-        self.old: dict[bytes, Answer] = {}
         self.is_forgotten = False
 
     def request(self, line: bytes, part: Positions | None) -> Request | None:
@@ -121,10 +127,10 @@ class Kind:
     def forget(self) -> None:
         """Let go of all answers, for good: someone may still hold the kind."""
         self.is_forgotten = True
-        self.answers, self.old = {}, {}
+        self.answers = {}
 
 
-NO_KIND = Kind({}, keeps_alive=False)
+NO_KIND = Kind(b"", {}, keeps_alive=False)
 """Has no answers and gets none."""
 NO_KIND.forget()
 
@@ -144,18 +150,17 @@ class Memory:
         self._resolver = resolver
         self._capacity = capacity
         self._freshness = freshness
-        self._young: dict[bytes, Kind] = {}
-        self._old: dict[bytes, Kind] = {}
+        self._kinds: dict[bytes, Kind] = {}
+        """By tail."""
         # The latest answer to each line: kinds that get the same share it.
         self._shared: dict[bytes, Answer] = {}
-        self._size = self._old_size = 0
+        # All answers, with the kinds that have them, and all kinds, with nothing: in
+        # the order in which they were last looked at.
+        self._order: OrderedDict[Answer | Kind, list[Kind]] = OrderedDict()
+        self.size = 0
+        """About how many bytes it takes."""
         self.now = 0
         """The wall second, moved on by `tick`."""
-
-    @property
-    def size(self) -> int:
-        """About how many bytes it takes."""
-        return self._size + self._old_size
 
     def tick(self, now: int) -> None:
         """Let *now* be the wall second."""
@@ -165,8 +170,10 @@ class Memory:
 
     def forget(self) -> None:
         """Let go of everything."""
-        self._turn()
-        self._turn()
+        for kind in self._kinds.values():
+            kind.forget()
+        self._kinds, self._shared, self._order = {}, {}, OrderedDict()
+        self.size = 0
 
     def close(self) -> None:
         """Let go of everything and keep nothing more."""
@@ -181,7 +188,7 @@ class Memory:
         reduced = reduce_head(head)
         if reduced:
             line, tail = reduced
-            kind = self._young.get(tail) or self._find(tail)
+            kind = self._kinds.get(tail) or self._derive(tail)
             if kind:
                 return kind, line, head[len(line) :], part
         cut = None if part else cut_range(head)
@@ -190,16 +197,10 @@ class Memory:
     def recall(self, kind: Kind, line: bytes) -> Answer | None:
         """Return the answer of *kind* to *line* if it holds, ready to be sent."""
         answer = kind.answers.get(line)
-        if answer is None:
-            answer = kind.old.get(line)
-            if answer is None:
-                return None
-            self._enter(kind, line, answer)
-        if answer.is_at_hand and answer.tick == self.now:
+        if answer is None or (answer.is_at_hand and answer.tick == self.now):
             return answer
         if not self._refresh(answer):
-            kind.answers.pop(line, None)
-            kind.old.pop(line, None)
+            self._let_go(answer)
             return None
         return answer
 
@@ -213,6 +214,8 @@ class Memory:
             return
         _, tail = reduced
         shape, values = cut_holes(tail) or (tail, {})
+        if shape in self._kinds:
+            return
         cut_out = {b"range", *values} if cut else values.keys()
         fields = {k: v for k, v in request.fields.items() if k not in cut_out}
         if b"range" not in fields:  # every such range may be another
@@ -252,30 +255,24 @@ class Memory:
         if answer.span is None:
             answer.loan = None
         self._make_current(answer)
+        self._order.move_to_end(answer)
         return True
 
     def _make_current(self, answer: Answer) -> None:
         if self._freshness:
             answer.tick = self.now
 
-    def _find(self, tail: bytes) -> Kind | None:
-        kind = self._young.get(tail)
-        if kind:
-            return kind
-        kind = self._old.get(tail)
-        if kind:
-            self._keep(tail, kind)
-            return kind
+    def _derive(self, tail: bytes) -> Kind | None:
+        """Return a new kind, which is a known one with conditions of its own."""
         holes = cut_holes(tail)
         if holes is None:
             return None
         shape, values = holes
-        base = self._find(shape)
+        base = self._kinds.get(shape)
         if base is None or not base.fields.keys().isdisjoint(values):
             return None
-        kind = Kind({**base.fields, **values}, keeps_alive=base.keeps_alive)
-        self._keep(tail, kind)
-        return kind
+        fields, keeps_alive = {**base.fields, **values}, base.keeps_alive
+        return self._keep(Kind(tail, fields, keeps_alive=keeps_alive))
 
     def _learn_kind(
         self, tail: bytes, fields: Mapping[bytes, bytes], *, keeps_alive: bool
@@ -288,37 +285,52 @@ class Memory:
         except ProtocolError:
             return
         if request and request.fields == fields and request.keeps_alive is keeps_alive:
-            self._keep(tail, Kind(fields, keeps_alive=keeps_alive))
+            self._keep(Kind(tail, fields, keeps_alive=keeps_alive))
 
-    def _keep(self, tail: bytes, kind: Kind) -> None:
-        self._young[tail] = kind
-        self._account(len(tail) + _KIND_OVERHEAD)
+    def _keep(self, kind: Kind) -> Kind:
+        self._kinds[kind.tail] = kind
+        self._order[kind] = []
+        self.size += _size_of_kind(kind)
+        self._make_room()
+        return kind
 
     def _enter(self, kind: Kind, line: bytes, answer: Answer) -> None:
-        is_shared = self._shared.get(line) is answer
-        self._account(
-            len(line) + _ANSWER_OVERHEAD + (0 if is_shared else len(answer.wire))
-        )
-        if not kind.is_forgotten:  # by making room
-            kind.answers[line] = self._shared[line] = answer
+        former = kind.answers.get(line)
+        if former is answer:
+            return
+        if former:
+            self._let_go(former)
+        if answer not in self._order:
+            answer.line, self._order[answer] = line, []
+            self.size += len(answer.wire)
+        self._order[answer].append(kind)
+        self.size += len(line) + _ANSWER_OVERHEAD
+        kind.answers[line] = self._shared[line] = answer
+        self._make_room()
 
-    def _account(self, size: int) -> None:
-        self._size += size
-        if self._size > self._capacity // 2:
-            self._turn()
-            self._size = size
+    def _let_go(self, answer: Answer) -> None:
+        line, kinds = answer.line, self._order.pop(answer)
+        self.size -= len(answer.wire) + len(kinds) * (len(line) + _ANSWER_OVERHEAD)
+        for kind in kinds:
+            del kind.answers[line]
+        if self._shared.get(line) is answer:
+            del self._shared[line]
 
-    def _turn(self) -> None:
-        """Let the young be the old, and forget what was old."""
-        young = set(map(id, self._young.values()))
-        for kind in self._old.values():
-            if id(kind) not in young:
-                kind.forget()
-        for kind in self._young.values():
-            kind.old, kind.answers = kind.answers, {}
-        self._young, self._old = {}, self._young
-        self._shared = {}
-        self._size, self._old_size = 0, self._size
+    def _make_room(self) -> None:
+        while self.size > self._capacity:
+            oldest = next(iter(self._order))
+            if isinstance(oldest, Answer):
+                self._let_go(oldest)
+            elif oldest.answers:
+                self._order.move_to_end(oldest)
+            else:
+                self.size -= _size_of_kind(oldest)
+                del self._order[oldest], self._kinds[oldest.tail]
+                oldest.forget()
+
+
+def _size_of_kind(kind: Kind) -> int:
+    return len(kind.tail) + _KIND_OVERHEAD
 
 
 def _as_answer(head: bytes, reply: Reply) -> Answer | None:

@@ -2,12 +2,15 @@
 
 import gc
 import os
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sendfile_server.protocol.parser import parse_head
 from sendfile_server.resource.files import OpenFile, read
@@ -16,7 +19,7 @@ from sendfile_server.resource.root import Root
 from sendfile_server.response.heads import format_head
 from sendfile_server.response.plan import plan_response
 from sendfile_server.semantics.dates import format_http_date
-from sendfile_server.server.remembered import NO_KIND, Answer, Kind, Memory
+from sendfile_server.server.remembered import NO_KIND, Kind, Memory
 from sendfile_server.server.reply import Reply
 from sendfile_server.server.responder import SMALL_BODY
 
@@ -404,10 +407,6 @@ def test_no_kind_gets_no_answers(mind: Mind) -> None:
     assert mind.recall(NO_KIND) is None
 
 
-def kept(kind: Kind) -> dict[bytes, Answer]:
-    return {**kind.old, **kind.answers}
-
-
 def test_answers_stay_within_the_capacity(root: Path) -> None:
     """Of any number of lines the latest are kept, and no more bytes than allowed."""
     (root / "file").write_bytes(bytes(5000))
@@ -416,21 +415,27 @@ def test_answers_stay_within_the_capacity(root: Path) -> None:
     for number in range(500):
         line = b"GET /file?%d HTTP/1.1" % number
         mind.answer(mind.kind(), line)
-        answers = kept(mind.kind()).values()
+        answers = mind.kind().answers.values()
         most = max(most, sum(len(answer.wire) for answer in answers))
         assert mind.recall(mind.kind(), line) is not None
-    assert MIB // 4 < most <= MIB
+        assert mind.memory.size <= MIB
+    assert most > MIB * 4 // 5
     assert mind.recall(mind.kind(), b"GET /file?0 HTTP/1.1") is None
 
 
 def test_answer_that_is_asked_for_outlives_the_others(root: Path) -> None:
-    """What is recalled in each generation stays, however much else comes."""
+    """What is recalled in each second stays, in all kinds, however much else comes."""
     (root / "file").write_bytes(bytes(5000))
     mind = make_mind(root, capacity=MIB)
-    mind.answer(mind.kind(), b"GET /other HTTP/1.1")
+    kinds = [mind.kind(LINE + b"\r\nHost: %d" % n + END) for n in range(2)]
+    for kind in kinds:
+        mind.answer(kind, b"GET /other HTTP/1.1")
     for number in range(500):
+        if number % 100 == 0:
+            mind.memory.tick(mind.memory.now + 1)
         mind.answer(mind.kind(), b"GET /file?%d HTTP/1.1" % number)
-        assert mind.recall(mind.kind(), b"GET /other HTTP/1.1") is not None
+        for kind in kinds:
+            assert mind.recall(kind, b"GET /other HTTP/1.1") is not None
 
 
 def test_kinds_stay_within_the_capacity(root: Path) -> None:
@@ -454,21 +459,75 @@ def test_forgotten_kind_gets_nothing_more(root: Path) -> None:
     for number in range(2000):
         mind.kind(LINE + b"\r\nHost: %d" % number + END)
     assert first.is_forgotten
-    assert not kept(first)
     mind.answer(first)
-    assert not kept(first)
+    assert not first.answers
     assert mind.recall(first) is None
     assert mind.kind() is not first
 
 
-def test_kind_that_is_forgotten_to_make_room_gets_nothing(root: Path) -> None:
-    """Not even what room was made for."""
+def test_kind_outlives_its_answers(root: Path) -> None:
+    """As long as it has some: the oldest of them are let go before it."""
     (root / "file").write_bytes(bytes(5000))
     mind = make_mind(root, capacity=MIB)
     kind = mind.kind()
     for number in range(500):
         mind.answer(kind, b"GET /file?%d HTTP/1.1" % number)
-        if kind.is_forgotten:
-            break
-    assert kind.is_forgotten
-    assert not kept(kind)
+    assert mind.kind() is kind
+    assert len(kind.answers) > 100
+
+
+def test_kind_is_not_learned_twice(mind: Mind) -> None:
+    """As by the last request of a connection, which is always parsed."""
+    kind = mind.kind()
+    mind.answer(kind)
+    mind.memory.learn(PLAIN, parse_head(PLAIN))
+    assert mind.kind() is kind
+
+
+def test_answer_that_does_not_fit_is_let_go(root: Path) -> None:
+    """As if it had not been there."""
+    (root / "file").write_bytes(bytes(5000))
+    mind = make_mind(root, capacity=5000)
+    kind = mind.kind()
+    size = mind.memory.size
+    mind.answer(kind)
+    assert mind.recall(kind) is None
+    assert mind.memory.size == size
+
+
+_STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["answer", "recall", "rewrite", "tick"]),
+        st.integers(0, 4),
+        st.integers(0, 9),
+    ),
+    max_size=60,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(_STEPS)
+def test_size_is_that_of_what_is_remembered(steps: list[tuple[str, int, int]]) -> None:
+    """Whatever came and went, what comes then takes as much as in a new memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        (root / "file").write_bytes(bytes(900))
+        mind = make_mind(root, capacity=20_000)
+        for step, host, query in steps:
+            kind = mind.kind(LINE + b"\r\nHost: %d" % host + END)
+            line = b"GET /file?%d HTTP/1.1" % query
+            match step:
+                case "answer":
+                    mind.answer(kind, line)
+                case "recall":
+                    mind.recall(kind, line)
+                case "rewrite":
+                    (root / "file").write_bytes(bytes(900 + query))
+                case _:
+                    mind.memory.tick(mind.memory.now + query)
+            assert mind.memory.size <= 20_000
+        fresh = make_mind(root, capacity=20_000)
+        for each in (mind, fresh):
+            for number in range(60):
+                each.kind(LINE + b"\r\nHost: new%d" % number + END)
+        assert mind.memory.size == fresh.memory.size
