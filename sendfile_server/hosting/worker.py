@@ -18,6 +18,10 @@ from sendfile_server.hosting.listener import Listener
 _log = logging.getLogger(__name__)
 
 _SWEEP_INTERVAL_S = 1.0
+# How often Python looks for cycles in what is new, in what is left of that, and in all
+# that there is, which takes a tenth of a second where much is remembered. Serving makes
+# none; the errors of h11 are such cycles, and are found while they are new.
+_COLLECTIONS = 700, 10, 1000
 # While draining, how often to look whether all has been sent.
 _DRAIN_INTERVAL_S = 0.05
 # More would take descriptors that guests may need.
@@ -91,6 +95,7 @@ class Worker:
             listener.resume()
         # What was made so far stays for good: no collection need look at it.
         gc.freeze()
+        gc.set_threshold(*_COLLECTIONS)
         self.loop.call_soon(ready)
         self.loop.call_soon(self._sweep, beat)
         self.loop.run_forever()

@@ -8,7 +8,9 @@ from sendfile_server.resource.files import OpenFile
 
 _SYS_CACHESTAT = 451  # Linux 6.5; one number on all architectures
 _RANGE = struct.Struct("QQ")
-_RESULT_SIZE = 40  # five counters; the first is that of cached pages
+# Five counters, of which the first is that of cached pages. ctypes would make the type
+# anew for each call, as part of a cycle.
+_Result = ctypes.c_char * 40
 _COUNTER = struct.Struct("Q")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 # Readahead brings at least this much at once, so that the last byte of each such
@@ -141,7 +143,7 @@ def _is_resident(descriptor: int, start: int, stop: int) -> bool | None:
 
 def _cached_pages(descriptor: int, start: int, stop: int) -> int | None:
     """Count the pages that cachestat(2) sees; None where there is no such call."""
-    result = ctypes.create_string_buffer(_RESULT_SIZE)
+    result = _Result()
     span = _RANGE.pack(start, stop - start)
     if _syscall(_SYS_CACHESTAT, descriptor, span, result, 0):
         return None
