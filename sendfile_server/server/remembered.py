@@ -97,7 +97,7 @@ class Answer:
 class Kind:
     """What requests with the same reduced tail have in common."""
 
-    __slots__ = ("answers", "fields", "is_forgotten", "keeps_alive", "tail")
+    __slots__ = ("answers", "fields", "is_forgotten", "keeps_alive", "seen", "tail")
 
     def __init__(
         self, tail: bytes, fields: Mapping[bytes, bytes], *, keeps_alive: bool
@@ -109,6 +109,8 @@ class Kind:
         self.answers: dict[bytes, Answer] = {}
         """By request line."""
         self.is_forgotten = False
+        self.seen = 0
+        """The wall second in which it was last asked for, as far as is noticed."""
 
     def request(self, line: bytes, part: Positions | None) -> Request | None:
         """Return the request that *line* begins, or None if it must be parsed."""
@@ -155,7 +157,7 @@ class Memory:
         # The latest answer to each line: kinds that get the same share it.
         self._shared: dict[bytes, Answer] = {}
         # All answers, with the kinds that have them, and all kinds, with nothing: in
-        # the order in which they were last looked at.
+        # the order of the seconds in which they were last asked for.
         self._order: OrderedDict[Answer | Kind, list[Kind]] = OrderedDict()
         self.size = 0
         """About how many bytes it takes."""
@@ -190,6 +192,8 @@ class Memory:
             line, tail = reduced
             kind = self._kinds.get(tail) or self._derive(tail)
             if kind:
+                if kind.seen != self.now:
+                    self._touch(kind)
                 return kind, line, head[len(line) :], part
         cut = None if part else cut_range(head)
         return self.recognize(*cut) if cut else None
@@ -202,6 +206,7 @@ class Memory:
         if not self._refresh(answer):
             self._let_go(answer)
             return None
+        self._touch(kind)
         return answer
 
     def learn(self, head: bytes, request: Request) -> None:
@@ -271,6 +276,7 @@ class Memory:
         base = self._kinds.get(shape)
         if base is None or not base.fields.keys().isdisjoint(values):
             return None
+        self._touch(base)
         fields, keeps_alive = {**base.fields, **values}, base.keeps_alive
         return self._keep(Kind(tail, fields, keeps_alive=keeps_alive))
 
@@ -287,9 +293,13 @@ class Memory:
         if request and request.fields == fields and request.keeps_alive is keeps_alive:
             self._keep(Kind(tail, fields, keeps_alive=keeps_alive))
 
+    def _touch(self, kind: Kind) -> None:
+        kind.seen = self.now
+        self._order.move_to_end(kind)
+
     def _keep(self, kind: Kind) -> Kind:
-        self._kinds[kind.tail] = kind
-        self._order[kind] = []
+        self._kinds[kind.tail], self._order[kind] = kind, []
+        kind.seen = self.now
         self.size += _size_of_kind(kind)
         self._make_room()
         return kind
@@ -306,6 +316,7 @@ class Memory:
         self._order[answer].append(kind)
         self.size += len(line) + _ANSWER_OVERHEAD
         kind.answers[line] = self._shared[line] = answer
+        self._touch(kind)
         self._make_room()
 
     def _let_go(self, answer: Answer) -> None:
@@ -316,13 +327,21 @@ class Memory:
         if self._shared.get(line) is answer:
             del self._shared[line]
 
+    def _part(self, kind: Kind, line: bytes, answer: Answer) -> None:
+        """Let others keep *answer*, which *kind* has no more."""
+        kinds = self._order[answer]
+        kinds.remove(kind)
+        self.size -= len(line) + _ANSWER_OVERHEAD
+        if not kinds:
+            self._let_go(answer)
+
     def _make_room(self) -> None:
         while self.size > self._capacity:
             oldest = next(iter(self._order))
             if isinstance(oldest, Answer):
                 self._let_go(oldest)
             elif oldest.answers:
-                self._order.move_to_end(oldest)
+                self._part(oldest, *oldest.answers.popitem())
             else:
                 self.size -= _size_of_kind(oldest)
                 del self._order[oldest], self._kinds[oldest.tail]

@@ -19,7 +19,13 @@ from sendfile_server.resource.root import Root
 from sendfile_server.response.heads import format_head
 from sendfile_server.response.plan import plan_response
 from sendfile_server.semantics.dates import format_http_date
-from sendfile_server.server.remembered import NO_KIND, Kind, Memory
+from sendfile_server.server.remembered import (
+    _ANSWER_OVERHEAD,
+    _KIND_OVERHEAD,
+    NO_KIND,
+    Kind,
+    Memory,
+)
 from sendfile_server.server.reply import Reply
 from sendfile_server.server.responder import SMALL_BODY
 
@@ -427,15 +433,15 @@ def test_answer_that_is_asked_for_outlives_the_others(root: Path) -> None:
     """What is recalled in each second stays, in all kinds, however much else comes."""
     (root / "file").write_bytes(bytes(5000))
     mind = make_mind(root, capacity=MIB)
-    kinds = [mind.kind(LINE + b"\r\nHost: %d" % n + END) for n in range(2)]
-    for kind in kinds:
-        mind.answer(kind, b"GET /other HTTP/1.1")
+    heads = [LINE + b"\r\nHost: %d" % n + END for n in range(2)]
+    for head in heads:
+        mind.answer(mind.kind(head), b"GET /other HTTP/1.1")
     for number in range(500):
         if number % 100 == 0:
             mind.memory.tick(mind.memory.now + 1)
         mind.answer(mind.kind(), b"GET /file?%d HTTP/1.1" % number)
-        for kind in kinds:
-            assert mind.recall(kind, b"GET /other HTTP/1.1") is not None
+        for head in heads:
+            assert mind.recall(mind.kind(head), b"GET /other HTTP/1.1") is not None
 
 
 def test_kinds_stay_within_the_capacity(root: Path) -> None:
@@ -476,6 +482,27 @@ def test_kind_outlives_its_answers(root: Path) -> None:
     assert len(kind.answers) > 100
 
 
+def test_kind_that_is_not_asked_for_keeps_no_answer(root: Path) -> None:
+    """Though others still ask for it; and what they ask for has its place instead."""
+    mind = make_mind(root, capacity=MIB)
+    kind, line = mind.kind(), b"GET /other HTTP/1.1"
+    warm = [b"GET /file?%d HTTP/1.1" % number for number in range(100)]
+    for each in (line, *warm):
+        mind.answer(kind, each)
+    strangers = []
+    for second in range(20):
+        mind.memory.tick(mind.memory.now + 1)
+        for number in range(60):
+            strangers.append(
+                mind.kind(LINE + b"\r\nHost: %d.%d" % (second, number) + END)
+            )
+            mind.answer(strangers[-1], line)
+        if second % 4 == 0:
+            assert all(mind.recall(kind, each) for each in (line, *warm))
+    assert mind.kind() is kind
+    assert strangers[0].is_forgotten
+
+
 def test_kind_is_not_learned_twice(mind: Mind) -> None:
     """As by the last request of a connection, which is always parsed."""
     kind = mind.kind()
@@ -493,6 +520,25 @@ def test_answer_that_does_not_fit_is_let_go(root: Path) -> None:
     mind.answer(kind)
     assert mind.recall(kind) is None
     assert mind.memory.size == size
+
+
+def check(memory: Memory) -> None:
+    """Let everything be listed once, and counted."""
+    order, size = memory._order, 0  # noqa: SLF001 - no one else can tell
+    for each, kinds in order.items():
+        if isinstance(each, Kind):
+            assert memory._kinds[each.tail] is each  # noqa: SLF001
+            assert all(each in order[answer] for answer in each.answers.values())
+            size += len(each.tail) + _KIND_OVERHEAD
+        else:
+            assert kinds
+            assert len(set(kinds)) == len(kinds)
+            assert all(kind.answers[each.line] is each for kind in kinds)
+            size += len(each.wire) + len(kinds) * (len(each.line) + _ANSWER_OVERHEAD)
+    kinds = [each for each in order if isinstance(each, Kind)]
+    assert len(kinds) == len(memory._kinds)  # noqa: SLF001
+    assert set(memory._shared.values()) <= set(order)  # noqa: SLF001
+    assert memory.size == size
 
 
 _STEPS = st.lists(
@@ -526,6 +572,7 @@ def test_size_is_that_of_what_is_remembered(steps: list[tuple[str, int, int]]) -
                 case _:
                     mind.memory.tick(mind.memory.now + query)
             assert mind.memory.size <= 20_000
+            check(mind.memory)
         fresh = make_mind(root, capacity=20_000)
         for each in (mind, fresh):
             for number in range(60):
