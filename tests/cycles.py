@@ -16,7 +16,10 @@ def tell():
     while True:
         with open({ask!r}) as ask:
             ask.read()
-        count = gc.collect()
+        planted = []
+        planted.append(planted)
+        del planted  # to see that it is found
+        count = gc.collect() - 1
         with open({told!r}, "w") as told:
             told.write(str(count))
 

@@ -119,13 +119,17 @@ class Greeting:
             case Header():
                 self._client.recv(heard.size - len(self._received))
                 self._unwatch()
-                self._guest = self._admit(heard.route, lambda _: self._closed(self))
-                self._guest.read()
+                self._guest = guest = self._admit(heard.route, self._end)
+                guest.read()
             case NoHeader():
                 self._refuse(f"no PROXY header: {heard.reason}")
             case None:
                 self._received += self._client.recv(len(data))
                 self._watch()
+
+    def _end(self, _guest: Guest) -> None:
+        self._guest = None  # it has us, too: only a collector would let go of both
+        self._closed(self)
 
     def _refuse(self, reason: str) -> None:
         _log.warning("refused %s: %s", _describe_peer(self._peer), reason)

@@ -8,8 +8,8 @@ from sendfile_server.resource.files import OpenFile
 
 _SYS_CACHESTAT = 451  # Linux 6.5; one number on all architectures
 _RANGE = struct.Struct("QQ")
-# Five counters, of which the first is that of cached pages. ctypes would make the type
-# anew for each call, as part of a cycle.
+# Five counters, of which the first is that of cached pages. Nobody else keeps the type,
+# which is part of a cycle.
 _Result = ctypes.c_char * 40
 _COUNTER = struct.Struct("Q")
 _PAGE = os.sysconf("SC_PAGE_SIZE")

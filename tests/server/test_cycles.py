@@ -6,14 +6,14 @@ Workers hardly ever look for cycles among all that they have: what was in one, s
 from pathlib import Path
 
 from cycles import Collector
-from running import Serve, wait_until
+from running import Serve
 from wire import Client, fetch, get
 
 
 def test_no_response_and_no_connection_is_part_of_a_cycle(
     serve: Serve, tmp_path: Path
 ) -> None:
-    """Of any kind, however it ended; but for what h11 refused."""
+    """Of many kinds, however they ended; but not of errors, such as those of h11."""
     collector, site = Collector(tmp_path), tmp_path / "site"
     (site / "dir").mkdir(parents=True)
     (site / "small").write_bytes(b"small")
@@ -41,7 +41,21 @@ def test_no_response_and_no_connection_is_part_of_a_cycle(
         assert idle.is_closed()
     assert collector.count() == 0
 
-    with Client(server.port) as client:
-        client.send(b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n")
-        assert client.response().status == 400
-    wait_until(collector.count, "what h11 refused to be found")
+
+def test_no_greeting_is_part_of_a_cycle(serve: Serve, tmp_path: Path) -> None:
+    """Of whom a proxy tells, and of whom it does not."""
+    collector = Collector(tmp_path)
+    (tmp_path / "site").mkdir()
+    server = serve(
+        tmp_path / "site",
+        *("--workers", "1", "--client-address", "proxy"),
+        *("--trusted-proxy", "127.0.0.1"),
+        prefix=collector.prefix,
+    )
+    for header in (b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", b"PROXY UNKNOWN\r\n"):
+        for _ in range(3):
+            with Client(server.port) as client:
+                client.send(header + get("/", "Connection: close"))
+                assert client.response().status == 404
+                assert client.is_closed()
+    assert collector.count() == 0
