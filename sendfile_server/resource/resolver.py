@@ -43,9 +43,9 @@ class Found:
     """None if no later look can tell whether it still holds."""
 
 
-# For how long the kernel surely has a name in its cache after somebody looked at it,
-# so that stat(2) waits for no disk. After that, a way is taken that takes three times
-# as long, and can't wait.
+# For how long the kernel is believed to have a name in its cache after somebody looked
+# at it, so that stat(2) waits for no disk. After that, a way is taken that takes three
+# times as long, and can't wait.
 _NAME_CACHED_S = 60
 
 # What open(2) may say of a name that a client chose.
@@ -92,13 +92,13 @@ class Resolver:
     def still_holds(self, evidence: Evidence, since: int, now: int) -> bool:
         """Tell whether what *evidence* led to at *since* would be found at *now*.
 
-        Never waits for a disk. Never true of a file that had changed just before
-        *since*: it may have changed once more, and no timestamp tells, however late
-        one looks.
+        Waits for no disk, unless a name that was looked at within a minute has left
+        the kernel's cache. Never true of a file that had changed just before *since*:
+        it may have changed once more, and no timestamp tells, however late one looks.
         """
+        self._root.renew(now)
         if self._root.is_remote:
             return False
-        self._root.renew(now)
         is_cached = now - since <= _NAME_CACHED_S
         look = self._root.stat if is_cached else self._root.stat_cached
         try:

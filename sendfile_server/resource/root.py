@@ -31,7 +31,7 @@ _REMOTE_TYPES = frozenset(
     )
 )
 # struct statfs has at most 120 bytes and begins with the type, a long.
-_STATFS_SIZE = 256
+_Statfs = ctypes.c_char * 256
 _LONG = struct.Struct("l")
 
 _fstatfs = ctypes.CDLL(None, use_errno=True).fstatfs
@@ -110,7 +110,7 @@ class Root:
 
 def is_remote(descriptor: int) -> bool:
     """Tell whether *descriptor* is on a network file system or FUSE (statfs(2))."""
-    buffer = ctypes.create_string_buffer(_STATFS_SIZE)
+    buffer = _Statfs()
     if _fstatfs(descriptor, buffer):
         return False
     return _LONG.unpack_from(buffer)[0] & 0xFFFFFFFF in _REMOTE_TYPES
