@@ -32,6 +32,7 @@ from sendfile_server.relay.flow import (
     WAIT_THREAD,
     WAIT_TURN,
     Flow,
+    Shared,
     Wait,
 )
 from sendfile_server.relay.hauling import Haul, prepare
@@ -75,7 +76,7 @@ class Relayed:
         self._flows: list[_Watched] = []
         self._recording: Recording | None = None
         self._hauls = 0
-        self._is_half_closed = False
+        self._shared = Shared()
         self._is_closed = False
         self.deadline = service.clock.elapsed + service.config.connect_timeout
         """When `expire` is due, by the clock's elapsed seconds."""
@@ -129,16 +130,14 @@ class Relayed:
             return
         self._is_closed = True
         self._service.open.discard(self)
-        has_spliced = False
         for each in self._flows:
-            has_spliced = has_spliced or each.flow.has_spliced
             if not each.flow.is_hauled:
                 each.flow.close()
         if self._recording:
             self._recording.close()
         tally = self._service.tally
         tally.ended += 1
-        if has_spliced:
+        if self._shared.has_spliced:
             tally.ended_spliced += 1
         elif self._flows:
             tally.ended_copied += 1
@@ -263,17 +262,19 @@ class Relayed:
             self._client.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
         means, readiness = self._service.means, self._service.readiness
         tally = self._service.tally
-        onward = Flow(self._client, upstream, means, tally.to_target, self._first)
-        back = Flow(upstream, self._client, means, tally.to_client)
+        client, shared = self._client, self._shared
+        onward = Flow(client, upstream, means, tally.to_target, shared)
+        onward.begin_with(self._first)
+        back = Flow(upstream, client, means, tally.to_client, shared)
         recordings = self._service.recordings
         self._recording = recordings.begin() if recordings else None
         if self._recording:
             onward.track, back.track = self._recording.tracks
-        client, target = Side(self._client, readiness), Side(upstream, readiness)
-        self._sides = [client, target]
+        near, far = Side(client, readiness), Side(upstream, readiness)
+        self._sides = [near, far]
         self._flows = [
-            _Watched(onward, client, target, self._advance),
-            _Watched(back, target, client, self._advance),
+            _Watched(onward, near, far, self._advance),
+            _Watched(back, far, near, self._advance),
         ]
         self._put_off()
         # Most often the client has spoken already, and the target has not.
@@ -291,10 +292,10 @@ class Relayed:
             self.break_off()
             return
         if wait is WAIT_NOTHING:
-            if self._is_half_closed:
+            if self._shared.is_half_closed:
                 self.close()
                 return
-            self._is_half_closed = True
+            self._shared.is_half_closed = True
         elif flow.moved >= flow.hauls_from and self._is_given_away(watched):
             wait = WAIT_THREAD
         watched.watch(wait)
@@ -346,7 +347,7 @@ class Relayed:
     def _put_off(self) -> None:
         """Let the time begin again in which something must move."""
         config, clock = self._service.config, self._service.clock
-        if self._is_half_closed:
+        if self._shared.is_half_closed:
             self.deadline = clock.elapsed + config.half_closed_timeout
         else:
             self.deadline = clock.idle_deadline

@@ -95,6 +95,16 @@ class Means:
         self.pipes = None
 
 
+@dataclass(slots=True)
+class Shared:
+    """What both flows of a connection share."""
+
+    has_spliced: bool = False
+    """Whether any of what was moved went through a pipe."""
+    is_half_closed: bool = False
+    """Whether one of them has ended, and passed that on."""
+
+
 class Flow:
     """Moves bytes from *source* to *sink*, both non-blocking unless it must copy."""
 
@@ -104,7 +114,7 @@ class Flow:
         "_is_bulk",
         "_means",
         "_pipe",
-        "has_spliced",
+        "_shared",
         "hauls_from",
         "is_hauled",
         "moved",
@@ -120,20 +130,16 @@ class Flow:
         sink: socket.SocketType,
         means: Means,
         counts: Moved,
-        first: bytes = b"",
+        shared: Shared,
     ) -> None:
-        """Prepare; what is moved is added to *counts*.
-
-        *first* goes before whatever comes from the source.
-        """
+        """Prepare; what is moved is added to *counts*."""
         self.source = source
         self.sink = sink
         self._means = means
         self._counts = counts
+        self._shared = shared
         self._pipe: Pipe | None = None  # only while something is in it
         self._held = b""
-        if first:
-            self._hold(first)
         self._is_bulk = False
         self.track: Track | None = None
         """What is taken is recorded there."""
@@ -145,8 +151,6 @@ class Flow:
         """Whether a thread moves what comes."""
         self.must_copy = False
         """Whether its sockets wait for threads, so that to splice would, too."""
-        self.has_spliced = False
-        """Whether any of them went through a pipe."""
 
     @property
     def is_holding(self) -> bool:
@@ -157,6 +161,10 @@ class Flow:
     def holds_pipe(self) -> bool:
         """Tell whether some of what it has taken is in a pipe."""
         return bool(self._pipe)
+
+    def begin_with(self, first: bytes) -> None:
+        """Let *first* go before whatever comes from the source."""
+        self._hold(first)
 
     def turn(self) -> Wait:
         """Move what can be moved now, and tell what to wait for.
@@ -203,7 +211,7 @@ class Flow:
         pipe = pipes.borrow()
         if pipe is None:
             return None
-        self.is_hauled = True
+        self.is_hauled = self._shared.has_spliced = True
         return Haul(self.source, self.sink, pipe)
 
     def end_haul(self, haul: Haul) -> None:
@@ -372,11 +380,13 @@ class Flow:
     def _note_spliced(self, count: int) -> None:
         self.moved += count
         self._counts.spliced += count
-        self.has_spliced = True
+        self._shared.has_spliced = True
 
     def _pass_on_end(self) -> Wait:
-        # Of a reset only one call is told, and that may have been the thread's.
-        if self.must_copy and is_gone(self.source):
+        # Of a reset only one call is told. That may have been a splice of the other
+        # flow, which had moved something before, and told of that.
+        shared = self._shared
+        if shared.has_spliced and not shared.is_half_closed and is_gone(self.source):
             raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
         self.sink.shutdown(socket.SHUT_WR)
         return WAIT_NOTHING

@@ -5,7 +5,7 @@ import socket
 import struct
 import termios
 
-from sendfile_server.relay.flow import WAIT_SINK, Flow, Means, Moved
+from sendfile_server.relay.flow import WAIT_SINK, Flow, Means, Moved, Shared
 from wire import fill
 
 MIB = 1024 * 1024
@@ -29,7 +29,7 @@ def test_flows_that_copy_hold_little_where_much_is_held() -> None:
         """Let one more flow take what it would, and return how much that was."""
         fill(peer)
         there = waiting_in(source)
-        flows.append(Flow(source, sink, means, Moved()))
+        flows.append(Flow(source, sink, means, Moved(), Shared()))
         assert flows[-1].turn() is WAIT_SINK
         return there - waiting_in(source)
 

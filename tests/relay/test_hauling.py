@@ -27,7 +27,7 @@ from relaying import (
     send_much,
 )
 from running import Server, pass_time, wait_until
-from sendfile_server.relay.flow import Flow, Means, Moved
+from sendfile_server.relay.flow import Flow, Means, Moved, Shared
 from sendfile_server.relay.hauling import Haul, prepare
 from sendfile_server.transport.pipes import Pipe, Pipes
 from tools import need
@@ -131,7 +131,7 @@ def test_what_is_left_is_copied_beside_another_thread(
 ) -> None:
     """To empty a pipe would wait for the sink, and with it the loop."""
     (peer, source), (_, sink) = pairs
-    flow = Flow(source, sink, Means(Pipes(MIB, 1)), Moved())
+    flow = Flow(source, sink, Means(Pipes(MIB, 1)), Moved(), Shared())
     peer.sendall(bytes(65536))
     flow.turn()
     os.set_blocking(sink.fileno(), False)
