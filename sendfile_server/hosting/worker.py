@@ -19,8 +19,8 @@ _log = logging.getLogger(__name__)
 
 _SWEEP_INTERVAL_S = 1.0
 # How often Python looks for cycles in what is new, in what is left of that, and in all
-# that there is, which takes a tenth of a second where much is remembered. Serving makes
-# none but of errors, which are found while they are new.
+# that there is, while nobody is served: that takes long where much is remembered.
+# Serving makes none but of errors, which are found while they are new.
 _COLLECTIONS = 700, 10, 1000
 # While draining, how often to look whether all has been sent.
 _DRAIN_INTERVAL_S = 0.05

@@ -44,8 +44,8 @@ class Found:
 
 
 # For how long the kernel is believed to have a name in its cache after somebody looked
-# at it, so that stat(2) waits for no disk. After that, a way is taken that takes three
-# times as long, and can't wait.
+# at it, so that stat(2) waits for no disk. After that, a way is taken that takes
+# longer, and can't wait.
 _NAME_CACHED_S = 60
 
 # What open(2) may say of a name that a client chose.
