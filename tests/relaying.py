@@ -5,11 +5,10 @@ import socket
 import struct
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from running import Server, wait_until
+from running import Server, opened, wait_until
 
 MIB = 1024 * 1024
 
@@ -134,12 +133,8 @@ def descriptors(server: Server, kind: str = "") -> int:
 
     Of those of one *kind* only, ``socket`` or ``pipe``, if it is given.
     """
-    count = 0
-    for pid in server.processes():
-        for file in Path(f"/proc/{pid}/fd").iterdir():
-            with suppress(FileNotFoundError):  # closed meanwhile
-                count += str(file.readlink()).startswith(kind)
-    return count
+    targets = (target for pid in server.processes() for target in opened(pid))
+    return sum(target.startswith(kind) for target in targets)
 
 
 def send_much(sock: socket.socket, size: int, seed: bytes) -> bytes:

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -63,6 +63,20 @@ def children(pid: int) -> list[int]:
     """Return the process ids of the children of a process."""
     found = Path(f"/proc/{pid}/task/{pid}/children").read_text()
     return [int(child) for child in found.split()]
+
+
+def opened(pid: int) -> list[str]:
+    """Return what the descriptors of a process lead to, but for what is closed now."""
+    targets = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            targets.append(os.readlink(link))
+    return targets
+
+
+def sockets(pid: int) -> int:
+    """Count the open sockets of a process."""
+    return sum(target.startswith("socket:") for target in opened(pid))
 
 
 def end(pid: int) -> None:

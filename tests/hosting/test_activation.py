@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from running import DEADLINE_S, Serve, Server, children, end, wait_until
+from running import DEADLINE_S, Serve, Server, children, end, opened, wait_until
 from tools import need
 from wire import Client, fetch
 
@@ -108,9 +108,8 @@ def test_given_sockets_go_on_with_a_successor(serve: Serve, site: Path) -> None:
     try:
         assert fetch(port, "/digits.txt").body == b"0123456789"
         for pid in (successor, *children(successor)):
-            opened = [os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir()]
             # Of a pipe within the process, as a loop has, both ends are there.
-            pipes = [each for each in opened if each.startswith("pipe:")]
+            pipes = [each for each in opened(pid) if each.startswith("pipe:")]
             assert all(pipes.count(each) == 2 for each in pipes)
     finally:
         end(successor)

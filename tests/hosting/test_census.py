@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from running import Serve, wait_until
+from running import Serve, sockets, wait_until
 from sendfile_server.hosting.board import Board
 from sendfile_server.hosting.census import Census, Place
 from sendfile_server.hosting.notices import Notices
@@ -66,7 +66,7 @@ def test_burst_is_shared_once_all_are_awake(serve: Serve, tmp_path: Path) -> Non
     """Nobody waits for a worker that sleeps; it gets the next when it wakes."""
     server = serve(tmp_path, "--workers", "2")
     sleeper, other = server.children()
-    before = {pid: _sockets(pid) for pid in (sleeper, other)}
+    before = {pid: sockets(pid) for pid in (sleeper, other)}
     with contextlib.ExitStack() as stack:
 
         def connect(count: int) -> None:
@@ -80,20 +80,12 @@ def test_burst_is_shared_once_all_are_awake(serve: Serve, tmp_path: Path) -> Non
             connect(40)
         finally:
             os.kill(sleeper, signal.SIGCONT)
-        assert _sockets(sleeper) == before[sleeper]
+        assert sockets(sleeper) == before[sleeper]
         connect(60)
-        counts = [_sockets(pid) - before[pid] for pid in (sleeper, other)]
+        counts = [sockets(pid) - before[pid] for pid in (sleeper, other)]
         assert sum(counts) == 100
         assert max(counts) <= 60
     wait_until(
-        lambda: all(_sockets(pid) == count for pid, count in before.items()),
+        lambda: all(sockets(pid) == count for pid, count in before.items()),
         "connections to be closed",
     )
-
-
-def _sockets(pid: int) -> int:
-    count = 0
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
-            count += os.readlink(link).startswith("socket:")
-    return count

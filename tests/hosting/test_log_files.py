@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from running import Serve, wait_until
+from running import Serve, opened, wait_until
 from sendfile_server.errors import ConfigError
 from sendfile_server.hosting.log_files import LogFile, check_log
 from wire import fetch
@@ -113,13 +113,8 @@ def test_all_processes_open_their_logs_again(
     processes = [server.pid, *server.children()]
 
     def have_new_ones() -> bool:
-        links = {
-            os.readlink(entry)
-            for pid in processes
-            for entry in Path(f"/proc/{pid}/fd").iterdir()
-            if entry.is_symlink()
-        }
-        return not links & {str(tmp_path / f"{name}.1") for name in names}
+        targets = {target for pid in processes for target in opened(pid)}
+        return not targets & {str(tmp_path / f"{name}.1") for name in names}
 
     wait_until(have_new_ones, "every process to leave the old files")
     ask()

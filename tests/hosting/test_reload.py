@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from running import DEADLINE_S, Serve, end, pass_time, wait_until
+from running import DEADLINE_S, Serve, end, opened, pass_time, wait_until
 from wire import Client, fetch, get
 
 SAME = 'listen = "127.0.0.1:0"\nworkers = 1\n'
@@ -336,8 +336,7 @@ def test_logs_change(served: Served, tmp_path: Path) -> None:
     wait_until(second.read_text, "a line")
     assert first.read_text().count("\n") == 1
     for pid in served.server.processes():
-        opened = [os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir()]
-        assert str(first) not in opened
+        assert str(first) not in opened(pid)
 
 
 def test_end_of_its_terminal_ends_the_server(site: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from running import Serve, Server, launch, pass_time, wait_until
+from running import Serve, Server, launch, pass_time, sockets, wait_until
 from tools import need
 from wire import Client, fetch, get
 
@@ -42,15 +42,6 @@ def has_ended(descriptor: int, seconds: float) -> bool:
     return bool(select.select([descriptor], [], [], seconds)[0])
 
 
-def sockets_of(pid: int) -> int:
-    """Count the open sockets of a process."""
-    count = 0
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            count += os.readlink(link).startswith("socket:")
-    return count
-
-
 def is_refusing(server: Server) -> bool:
     """Tell whether nobody listens any more."""
     try:
@@ -66,7 +57,7 @@ def is_refusing(server: Server) -> bool:
 def test_both_workers_get_connections(serve: Serve, site: Path) -> None:
     """No worker takes all."""
     server = serve(site, "--workers", "2")
-    before = {pid: sockets_of(pid) for pid in server.children()}
+    before = {pid: sockets(pid) for pid in server.children()}
 
     clients = [Client(server.port) for _ in range(100)]
     try:
@@ -74,7 +65,7 @@ def test_both_workers_get_connections(serve: Serve, site: Path) -> None:
             client.send(get("/digits.txt"))
         for client in clients:
             assert client.response().status == 200
-        gained = {pid: sockets_of(pid) - count for pid, count in before.items()}
+        gained = {pid: sockets(pid) - count for pid, count in before.items()}
     finally:
         for client in clients:
             client.socket.close()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from running import opened
 from sendfile_server.resource.files import OpenFile, read
 from sendfile_server.resource.open_files import OpenFiles
 from sendfile_server.resource.resolver import Resolver
@@ -54,8 +55,7 @@ def number_of(files: OpenFiles, target: bytes, now: int) -> int:
 
 def paths() -> set[Path]:
     """Return what this process has open."""
-    folder = Path("/proc/self/fd")
-    return {each.readlink() for each in folder.iterdir() if each.is_symlink()}
+    return set(map(Path, opened(os.getpid())))
 
 
 def test_file_stays_open(root: Path, now: int) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from running import opened
 from sendfile_server.resource.containment import open_by_walk
 from sendfile_server.resource.files import Descriptor
 from sendfile_server.resource.root import Root, is_remote
@@ -100,10 +101,10 @@ def test_old_directory_is_let_go(current: Path) -> None:
     """After a deployment, no descriptor keeps the old release alive."""
     root = Root(str(current), freshness=0)
     old = str(current.with_name("v1"))
-    assert old in _open_paths()
+    assert old in opened(os.getpid())
     swap_link(current)
     root.renew(1)
-    assert old not in _open_paths()
+    assert old not in opened(os.getpid())
 
 
 def test_file_outlives_its_root(current: Path) -> None:
@@ -164,9 +165,3 @@ def test_what_cannot_be_told_is_not_remote() -> None:
 def _version(root: Root) -> str:
     file = Descriptor(root.open(b"version"))
     return os.pread(file.number, 10, 0).decode()
-
-
-def _open_paths() -> set[str]:
-    numbers = os.listdir("/proc/self/fd")
-    links = (f"/proc/self/fd/{number}" for number in numbers)
-    return {os.readlink(link) for link in links if os.path.islink(link)}

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from running import Serve, clock_ahead, wait_until
+from running import Serve, clock_ahead, opened, wait_until
 from sendfile_server.hosting.clock import Clock
 from sendfile_server.hosting.pool import Pool
 from sendfile_server.resource.files import OpenFile
@@ -295,8 +295,7 @@ def test_what_was_found_before_the_hash_is_looked_at_again_after_it(
     path = os.path.realpath(trees[0] / "big")
 
     def is_found() -> bool:
-        descriptors = Path(f"/proc/{server.worker}/fd").iterdir()
-        return path in map(os.path.realpath, descriptors)
+        return path in opened(server.worker)
 
     with Client(server.port) as client:
         ask = partial(client.request, method="HEAD")
