@@ -46,6 +46,8 @@ _SOURCES = (
     ParameterSource.DEFAULT_MAP,
     ParameterSource.DEFAULT,
 )
+_FILE = f"{__name__}.file"
+"""Where the context keeps the path of the file that it read options from."""
 
 SERVE = _Program(
     name="sendfile-serve",
@@ -83,11 +85,23 @@ def _main(program: _Program) -> NoReturn:
     except ConfigError as error:
         _exit_with(program, str(error), 2)
     except click.ClickException as error:
-        _exit_with(program, error.format_message(), error.exit_code)
+        _exit_with(program, _describe(error), error.exit_code)
     except click.Abort:
         sys.exit(130)
     except OSError as error:  # of the machine: a full disk, a limit that is too low
         _exit_with(program, error.strerror or str(error), 1)
+
+
+def _describe(error: click.ClickException) -> str:
+    """Say what is wrong, and of which variable or file, if the value is from there."""
+    if isinstance(error, click.BadParameter) and error.ctx and error.param:
+        name = error.param.name or ""
+        source = error.ctx.get_parameter_source(name)
+        if source is ParameterSource.ENVIRONMENT:
+            error.param_hint = f"{error.param.envvar} in the environment"
+        elif source is ParameterSource.DEFAULT_MAP:
+            error.param_hint = f"{_spell(name)!r} in {error.ctx.meta[_FILE]}"
+    return error.format_message()
 
 
 def _exit_with(program: _Program, message: str, code: int) -> NoReturn:
@@ -247,7 +261,7 @@ def read_again(program: _Program) -> object:
         with _command(program).make_context(program.name, sys.argv[1:]) as context:
             return _configure(program, context)
     except click.ClickException as error:
-        raise ConfigError(error.format_message()) from None
+        raise ConfigError(_describe(error)) from None
 
 
 def _configure(program: _Program, context: click.Context) -> Any:  # noqa: ANN401 - the program's
@@ -275,6 +289,7 @@ def _load_file(
         """Make the values of the TOML file the defaults of the options."""
         if path is not None:
             ctx.default_map = _defaults_from(program, path)
+            ctx.meta[_FILE] = path
         return path
 
     return load

@@ -180,7 +180,7 @@ def test_mistake_found_at_the_start_is_one_line(
         pytest.param("max_connections = 1", "'max-connections'", id="underscore"),
         pytest.param("port = ", "is not TOML", id="broken"),
         pytest.param("qwxyzjk = 1", "no option 'qwxyzjk'\n", id="like no other"),
-        pytest.param("port = 1.5", "whole number", id="another number"),
+        pytest.param("port = 1.5", "'port' in {file}: expected a whole", id="a value"),
     ],
 )
 def test_mistake_in_the_file_is_one_line(
@@ -190,7 +190,25 @@ def test_mistake_in_the_file_is_one_line(
     file = tmp_path / "serve.toml"
     file.write_text(text)
 
-    assert_refused("sendfile-serve", run(str(site), "--config", str(file)), words)
+    done = run(str(site), "--config", str(file))
+    assert_refused("sendfile-serve", done, words.format(file=file))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        # As Kubernetes sets it for a Service of that name.
+        pytest.param("SENDFILE_SERVE_PORT", "tcp://10.0.0.1:80", id="a value"),
+        pytest.param("SENDFILE_SERVE_NO_MEMORY", "maybe", id="a flag"),
+    ],
+)
+def test_mistake_in_the_environment_names_the_variable(
+    site: Path, variable: str, value: str
+) -> None:
+    """Whoever started it may not know that it is set."""
+    done = run(str(site), environment={variable: value})
+    assert_refused("sendfile-serve", done, f"{variable} in the environment: ")
+    assert repr(value) in done.stderr
 
 
 @pytest.mark.parametrize("name", ["directory", *options(Config)])
