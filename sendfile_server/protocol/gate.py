@@ -25,21 +25,25 @@ _FOLD = re.compile(rb"\r\n[ \t]")
 class Gate:
     """What a client has sent and nobody has read yet; sans I/O."""
 
-    __slots__ = ("_buffer", "_may_skip", "_scanned")
+    __slots__ = ("_buffer", "_may_skip", "_scanned", "_start")
 
     def __init__(self) -> None:
         self._buffer = b""
+        # Where in it the next head begins: one after another, heads are not moved.
+        self._start = 0
         self._may_skip = True
-        # How much of the buffer is known to be neither forbidden nor a whole
-        # head, so that a head that arrives byte by byte is scanned only once.
+        # Up to where the buffer is known to be neither forbidden nor a whole head,
+        # so that a head that arrives byte by byte is scanned only once.
         self._scanned = 0
 
     def __len__(self) -> int:
-        return len(self._buffer)
+        return len(self._buffer) - self._start
 
     def feed(self, data: bytes) -> None:
         """Append what was received."""
-        self._buffer = self._buffer + data if self._buffer else data
+        self._buffer = self._buffer[self._start :] + data if self else data
+        self._scanned -= self._start
+        self._start = 0
 
     def take_head(self) -> bytes | None:
         """Remove and return one head with its empty line, or None for want of bytes.
@@ -47,47 +51,50 @@ class Gate:
         Raises ProtocolError if what is there cannot become a head, and leaves it.
         """
         self._skip_empty_line()
-        buffer = self._buffer
+        buffer, start = self._buffer, self._start
         # The end may lie across the old and the new bytes.
-        end = buffer.find(b"\r\n\r\n", max(0, self._scanned - 3)) + 4
+        end = buffer.find(b"\r\n\r\n", max(start, self._scanned - 3)) + 4
         is_whole = end > 3
         stop = end if is_whole else len(buffer)
-        forbidden = _FORBIDDEN.search(buffer, max(0, self._scanned - 1), stop)
+        forbidden = _FORBIDDEN.search(buffer, max(start, self._scanned - 1), stop)
         # What is outgrown before it is forbidden is outgrown, in pieces or whole.
-        _check_sizes(buffer, forbidden.end() if forbidden else stop)
+        _check_sizes(buffer, start, forbidden.end() if forbidden else stop)
         if forbidden:
             raise ProtocolError(400, "control character or bare line end in the head")
         if not is_whole:
             self._scanned = len(buffer)
             return None
-        head = buffer[:end]
+        head = buffer[start:end]
         _check_lines(head)
-        self._buffer, self._scanned, self._may_skip = buffer[end:], 0, True
+        self._start = self._scanned = end
+        self._may_skip = True
         return head
 
     def first_line(self) -> bytes:
         """Return what there is of the line that the next head would begin with."""
-        return self._buffer.lstrip(b"\r\n")[:MAX_REQUEST_LINE].partition(b"\r\n")[0]
+        rest = self._buffer[self._start :].lstrip(b"\r\n")
+        return rest[:MAX_REQUEST_LINE].partition(b"\r\n")[0]
 
     def _skip_empty_line(self) -> None:
         # One, as RFC 9112 section 2.2 asks: some clients end a body with it.
-        if self._may_skip and len(self._buffer) > 1:
+        if self._may_skip and len(self) > 1:
             self._may_skip = False
-            if self._buffer.startswith(b"\r\n"):
-                self._buffer = self._buffer[2:]
-                self._scanned = 0
+            if self._buffer.startswith(b"\r\n", self._start):
+                self._start += 2
+                self._scanned = self._start
 
 
-def _check_sizes(buffer: bytes, stop: int) -> None:
+def _check_sizes(buffer: bytes, start: int, stop: int) -> None:
     """Refuse a head that has outgrown its limits, whole or not."""
-    if stop > MAX_REQUEST_LINE + 1:  # its CR may have come without its LF
-        line_end = buffer.find(b"\r\n", 0, MAX_REQUEST_LINE + 2)
+    size = stop - start
+    if size > MAX_REQUEST_LINE + 1:  # its CR may have come without its LF
+        line_end = buffer.find(b"\r\n", start, start + MAX_REQUEST_LINE + 2)
         if line_end < 0:
             raise ProtocolError(414, "request line too long")
-    if stop > MAX_HEAD:
+    if size > MAX_HEAD:
         raise ProtocolError(431, "head too large")
     # The empty line has a line end too.
-    if buffer.count(b"\r\n", 0, stop) > MAX_LINES + 1:
+    if buffer.count(b"\r\n", start, stop) > MAX_LINES + 1:
         raise ProtocolError(431, "too many field lines")
 
 

@@ -186,6 +186,8 @@ class Connection:
         for _ in range(_HEADS_PER_TURN):
             if self._phase is not _READING or not self._serve_one():
                 return
+        # Nothing more is taken in until what is here is answered.
+        self._stop_reading()
         self._service.loop.call_soon(self._serve)
 
     def _serve_one(self) -> bool:

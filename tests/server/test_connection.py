@@ -2,16 +2,19 @@
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import struct
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from running import Serve, cpu_seconds, pass_time, wait_until
+from tools import need
 from wire import Client, fetch, get
 
 MIB = bytes(range(256)) * 4096
@@ -75,6 +78,36 @@ def test_pipelined_requests_are_answered_in_order(
 
     got = [(answer.status, answer.body) for answer in answers]
     assert got == [(status, body) for _, status, body in PIPELINE]
+
+
+def test_no_more_is_received_than_was_answered(
+    serve: Serve, site: Path, tmp_path: Path
+) -> None:
+    """Whoever sends heads without end gets turns like all others, and no memory."""
+    need("strace")
+    log = tmp_path / "strace"
+    calls = "trace=recvfrom,sendto"
+    prefix = ("strace", "-f", "-qq", "-s", "1", "-o", str(log), "-e", calls)
+    options = ("--workers", "1", "--keepalive-requests", "1000000")
+    server = serve(site, *options, prefix=prefix)
+    worker, request = server.worker, get("/digits.txt", method="HEAD")
+    count = 8 * 65536 // len(request)
+    with Client(server.port) as client, ThreadPoolExecutor() as threads:
+        first = client.request("/digits.txt", method="HEAD")
+        threads.submit(client.send, request * count)
+        for _ in range(count):
+            assert client.response("HEAD").status == first.status == 200
+    assert server.stop() == 0
+
+    received = answered = 0
+    call = rf"(?m)^{worker} .*(recvfrom|sendto)(?:\(| resumed).* = ([0-9]+)"
+    for name, size in re.findall(call, log.read_text()):
+        if name == "recvfrom":
+            assert received - answered < len(request)
+            received += int(size)
+        else:
+            answered += len(request)
+    assert answered == len(request) * (1 + count)
 
 
 def test_requests_behind_an_unfinished_answer_are_served(
