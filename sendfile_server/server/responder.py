@@ -46,7 +46,7 @@ class _Asked:
     """How often the file may be found again."""
 
     def again(self) -> "_Asked":
-        return _Asked(self.request, self.later, max(0, self.attempts - 1))
+        return _Asked(self.request, self.later, self.attempts - 1)
 
 
 class Responder:
@@ -186,8 +186,11 @@ class Responder:
             is_whole = sum(map(len, pieces)) == sum(map(len, spans))
             is_one_version = is_whole and is_unchanged(file)
             # Nothing was promised yet; and a head belongs to its body.
-            if not is_whole or (asked.attempts and not is_one_version):
+            if asked.attempts and not is_one_version:
                 return self._find(asked.again())
+            if not is_whole:
+                _log.error("%r is shorter than it says", file.path)
+                return self._decline(asked.request, 500)
             is_current = is_one_version and self._service.clock.now == now
             reply = then(pieces)
             return reply if is_current else replace(reply, evidence=None)

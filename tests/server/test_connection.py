@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from running import Serve, cpu_seconds, pass_time, wait_until
-from tools import need
+from tools import need, need_folder
 from wire import Client, fetch, get
 
 MIB = bytes(range(256)) * 4096
@@ -36,6 +36,17 @@ def make_big(site: Path) -> None:
 def take_little(client: Client) -> None:
     """Keep the client's kernel from taking much that nobody reads."""
     client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+
+
+def test_file_that_is_shorter_than_it_says_is_an_error(serve: Serve) -> None:
+    """As those of sysfs are: it is found again a few times, and not for ever."""
+    folder = Path("/sys/class/net/lo").resolve()
+    need_folder(folder)
+    server = serve(folder, "--workers", "1")
+    with Client(server.port) as client:
+        assert client.request("/mtu").status == 500
+        assert client.request("/missing").status == 404
+    assert "b'mtu' is shorter than it says" in server.log.read_text()
 
 
 # Reuse.
