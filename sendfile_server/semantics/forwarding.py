@@ -48,6 +48,8 @@ def find_client(
 def parse_node(node: bytes) -> IPAddress | None:
     """Return the address of *node*, without its port; None if it has none."""
     match = _BRACKETED.fullmatch(node) or _WITH_PORT.fullmatch(node)
+    if b"%" in node:
+        return None  # a zone, in which `ipaddress` takes anything
     try:
         address = ip_address((match[1] if match else node).decode("ascii"))
     except ValueError:

@@ -69,6 +69,9 @@ def test_nearest_that_is_not_ours_is_the_client(
         ("[1.2.3.4", None),
         ("example.com", None),
         ("\u0661.2.3.4", None),
+        # A zone, which may be anything, means nothing to others (RFC 4007 section 11.2).
+        ("fe80::1%eth0", None),
+        ('::1%" 200 5', None),
     ],
 )
 def test_nodes_are_addresses_or_nothing(node: str, address: str | None) -> None:
