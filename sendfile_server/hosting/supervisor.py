@@ -346,21 +346,19 @@ class Supervisor:
                 self._replace_silent(worker, now - worker.last_beat)
 
     def _replace_silent(self, worker: WorkerProcess, seconds: float) -> None:
-        _log.error(
-            "worker %d has been silent for %d s and is replaced", worker.pid, seconds
-        )
+        _log.error("worker %d has been silent for %d s", worker.pid, seconds)
         if worker.crew is self._coming and self._serving:
             self._give_up(worker.crew)
-        elif self._is_needed(worker.crew):
-            self._replace(worker)
-        else:
+        elif not self._is_needed(worker.crew):
             worker.kill()
-
-    def _replace(self, silent: WorkerProcess) -> None:
-        if self._fork(silent.crew, silent.number):
-            silent.has_successor = True
+        elif worker.is_ready and self._fork(worker.crew, worker.number):
+            worker.has_successor = True
         else:
-            silent.last_beat = time.monotonic()  # and then try again
+            worker.last_beat = time.monotonic()  # and then try again
+            if worker.crew is self._serving and not worker.is_ready:
+                # Another one is started when this has ended: if it can't even end,
+                # as in a disk that hangs, more of them would not help.
+                os.kill(worker.pid, signal.SIGKILL)
 
     def _is_needed(self, crew: Crew) -> bool:
         return crew in (self._serving, self._coming)

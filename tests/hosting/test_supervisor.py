@@ -160,6 +160,32 @@ def test_stopped_worker_ends_though_its_successor_failed(
     assert server.worker != successor
 
 
+@pytest.mark.slow
+def test_successor_that_never_starts_is_not_joined_by_others(
+    serve: Serve, site: Path
+) -> None:
+    """Where starting takes long, more that start would only make it longer."""
+    need("strace")
+    slow = ("-e", "trace=epoll_create1", "-e", "inject=epoll_create1:delay_enter=2s")
+    prefix = ("strace", "-f", "-qq", "-o", "/dev/null", *slow)
+    server = serve(site, "--workers", "1", prefix=prefix)
+    victim, counts = server.worker, set()
+
+    def are(count: int) -> bool:
+        counts.add(len(server.children()))
+        return len(server.children()) == count
+
+    os.kill(victim, signal.SIGSTOP)
+    wait_until(lambda: are(2), "its successor")
+    (successor,) = set(server.children()) - {victim}
+    os.kill(successor, signal.SIGSTOP)
+    wait_until(lambda: are(1) or successor not in server.children(), "its end")
+    wait_until(lambda: are(1), "another successor")
+    assert fetch(server.port, "/digits.txt").body == b"0123456789"
+    assert counts <= {1, 2}
+    assert f"worker {successor} has been silent" in server.log.read_text()
+
+
 def test_workers_end_with_their_supervisor(serve: Serve, site: Path) -> None:
     """A supervisor that is killed leaves no worker and no port behind."""
     server = serve(site, "--workers", "2")

@@ -69,7 +69,7 @@ def test_nearest_that_is_not_ours_is_the_client(
         ("[1.2.3.4", None),
         ("example.com", None),
         ("\u0661.2.3.4", None),
-        # A zone, which may be anything, means nothing to others (RFC 4007 section 11.2).
+        # A zone may be anything, and means nothing to others (RFC 4007 section 6).
         ("fe80::1%eth0", None),
         ('::1%" 200 5', None),
     ],
