@@ -7,6 +7,7 @@ slow disk never stops serving; what does not fit meanwhile is dropped, and count
 import logging
 import os
 import queue
+import select
 import threading
 
 from sendfile_server.server.clients import FindClients
@@ -31,6 +32,8 @@ class AccessLog:
         self._find_clients = find_clients
         self._waiting: queue.Queue[bytes | None] = queue.Queue(_MAX_WAITING)
         self._dropped = 0
+        # Lines that could not be written, and whether half of one was.
+        self._lost, self._is_torn = 0, False
         self._thread = threading.Thread(
             target=self._write_all, name="access-log", daemon=True
         )
@@ -62,8 +65,34 @@ class AccessLog:
 
     def _write_all(self) -> None:
         while (batch := self._waiting.get()) is not None:
+            rest, error = self._write(b"\n" + batch if self._is_torn else batch)
+            if error:
+                if not self._lost:
+                    _log.error("cannot write the access log: %s", error.strerror)
+                # What only lacks its end gets it with the next.
+                self._lost += rest.removeprefix(b"\n").count(b"\n")
+            elif self._lost:
+                self._tell_lost()
+        if self._lost:
+            self._tell_lost()
+
+    def _write(self, batch: bytes) -> tuple[bytes, OSError | None]:
+        """Return what is left of *batch*, and why."""
+        while batch:
             try:
-                while batch:
-                    batch = batch[os.write(self._descriptor, batch) :]
+                size = os.write(self._descriptor, batch)
+            except BlockingIOError:
+                # Somebody else has made it so; and it may be another one by now.
+                room = select.poll()
+                room.register(self._descriptor, select.POLLOUT)
+                room.poll(1000)
             except OSError as error:
-                _log.error("cannot write the access log: %s", error.strerror)
+                return batch, error
+            else:
+                self._is_torn = batch[size - 1] != ord("\n")
+                batch = batch[size:]
+        return batch, None
+
+    def _tell_lost(self) -> None:
+        _log.warning("%d access log lines were lost", self._lost)
+        self._lost = 0

@@ -4,10 +4,12 @@ import asyncio
 import fcntl
 import os
 import re
+import resource
 import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -133,6 +135,52 @@ def test_stuck_pipe_drops_and_counts(
 
 
 # Whole servers.
+
+
+def test_pipe_that_does_not_block_gets_every_line(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    """Whoever reads it may have made it so, for both ends are one open file."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    os.set_blocking(writer, False)
+    log, exchanges = start(loop, writer)
+    for _ in range(1000):
+        exchanges.append(exchange())
+    exchanges.flush()
+    with os.fdopen(reader) as lines, ThreadPoolExecutor() as threads:
+        read = threads.submit(lines.readlines)
+        log.close(20)
+        os.close(writer)
+        assert len([parse(line.rstrip("\n")) for line in read.result(20)]) == 1000
+
+
+def test_full_disk_loses_whole_lines_and_counts(
+    serve: Serve, site: Path, tmp_path: Path
+) -> None:
+    """What is written once there is room again is not glued to half a line."""
+    path = tmp_path / "log"
+    limit = ("sh", "-c", 'ulimit -S -f 16; exec "$@"', "sh")  # blocks of 512 bytes
+    options = ("--workers", "1", "--access-log", str(path))
+    server = serve(site, *options, prefix=limit)
+    with Client(server.port) as client:
+        for _ in range(200):
+            client.request("/digits.txt")
+        is_full = lambda: "access log: File too large" in server.log.read_text()  # noqa: E731
+        wait_until(is_full, "the end of the room")
+        for _ in range(50):
+            client.request("/digits.txt")
+        for pid in server.processes():
+            room = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, room)
+        client.request("/digits.txt")
+    assert server.stop() == 0
+
+    lines = path.read_text().splitlines()
+    whole = [line for line in lines if LINE.fullmatch(line)]
+    told = re.findall(r"(\d+) access log lines were lost", server.log.read_text())
+    assert len(whole) == len(lines) - 1
+    assert len(whole) + sum(map(int, told)) == 251
 
 
 def test_request_is_told_in_the_combined_format(
