@@ -51,7 +51,7 @@ class Worker:
         self._guests: set[Guest] = set()
         self._listeners: list[Listener] = []
         # These neither count as connections nor stop for as long as the loop turns.
-        self._visitors: set[Guest] = set()
+        self._visitors: dict[Guest, None] = {}  # in the order of their coming
         self._side_listeners: list[Listener] = []
         place.note(0)  # and not what a predecessor had
 
@@ -76,11 +76,12 @@ class Worker:
         """Have *receive* make visitors of who comes by *sock*, even when draining."""
 
         def take(client: socket.SocketType, address: Any) -> None:  # noqa: ANN401 - as the family's
-            visitor = receive(client, address, self._left)
-            self._visitors.add(visitor)
             if len(self._visitors) >= _MOST_VISITORS:
-                for listener in self._side_listeners:
-                    listener.pause()
+                # The first has had the most time to ask, and whoever asks whether
+                # this server lives does not wait for it.
+                next(iter(self._visitors)).close()
+            visitor = receive(client, address, self._left)
+            self._visitors[visitor] = None
             visitor.read()
 
         self._side_listeners.append(Listener(sock, self.loop, self.place, take))
@@ -206,7 +207,7 @@ class Worker:
         self._resume_accepting()
 
     def _left(self, visitor: Guest) -> None:
-        self._visitors.discard(visitor)
+        self._visitors.pop(visitor, None)
         self._resume_visits()
 
     def _count(self) -> None:
@@ -220,9 +221,8 @@ class Worker:
                 listener.resume()
 
     def _resume_visits(self) -> None:
-        if len(self._visitors) < _MOST_VISITORS:
-            for listener in self._side_listeners:
-                listener.resume()
+        for listener in self._side_listeners:
+            listener.resume()
 
 
 def _nothing() -> None:
