@@ -33,6 +33,10 @@ class Census:
         """Let *count* be what worker *number* has."""
         self._counts[number] = count
 
+    def others(self, number: int) -> int:
+        """Return how many all but worker *number* have."""
+        return sum(self._counts) - self._counts[number]
+
     def is_ahead(self, number: int) -> bool:
         """Tell whether worker *number* has many more than another."""
         least = min(self._counts)
@@ -61,6 +65,10 @@ class Place:
         """Let *count* be how many connections it has."""
         if self.census:
             self.census.note(self.number, count)
+
+    def others(self) -> int:
+        """Return how many connections all others have."""
+        return self.census.others(self.number) if self.census else 0
 
     def is_ahead(self) -> bool:
         """Tell whether it has many more than another."""

@@ -2,7 +2,8 @@
 
 Each readiness event is for one of them, since accepting until there is none would
 let one worker take them all; one that has many more than another leaves the next to
-it, for a moment. Only a worker that is alone takes several at once.
+it, for a moment. Only a worker that is alone takes several at once, and one that has
+waited for others who accept nobody.
 
 Error handling: a connection that was given up before it could be accepted is
 nothing. At any other error, such as to be out of descriptors or memory (accept(2)),
@@ -23,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 # Long enough for a worker that is awake, and for others short enough.
 _TURN_OF_OTHERS_S = 0.001
-# Who is alone accepts so many before those who have come get their turn.
+# So many are accepted at once before those who have come get their turn.
 _BURST = 16
 
 _GIVEN_UP = frozenset(
@@ -86,16 +87,23 @@ class Listener:
     def _accept_in_turn(self) -> None:
         if self._place.is_ahead():
             self._loop.remove_reader(self._socket.fileno())
-            self._loop.call_later(_TURN_OF_OTHERS_S, self._accept_after_others)
+            others = self._place.others()
+            self._loop.call_later(_TURN_OF_OTHERS_S, self._accept_after_others, others)
             return
-        for _ in range(self._at_once):
-            if not (self._is_accepting and self._accept()):
-                return
+        self._accept_some(self._at_once)
 
-    def _accept_after_others(self) -> None:
+    def _accept_after_others(self, former: int) -> None:
         if self._is_accepting:
             self._loop.add_reader(self._socket.fileno(), self._accept_in_turn)
-            self._accept()  # whoever is still there was left alone by all others
+            # Whoever is still there was left alone by all others. If they had nothing
+            # to do with connections at all, they may have been stopped, or be dead.
+            is_idle = self._place.others() == former
+            self._accept_some(_BURST if is_idle else 1)
+
+    def _accept_some(self, count: int) -> None:
+        for _ in range(count):
+            if not (self._is_accepting and self._accept()):
+                return
 
     def _accept(self) -> bool:
         """Take one connection; False if there is none."""

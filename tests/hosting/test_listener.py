@@ -86,15 +86,21 @@ def test_burst_ends_at_the_bound(serve: Serve, site: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("workers", "expected"),
+    ("workers", "mine", "of_other", "expected"),
     [
-        pytest.param(1, 16, id="several by who is alone"),
-        pytest.param(2, 1, id="one by each of several"),
+        pytest.param(1, 0, 0, 16, id="several by who is alone"),
+        pytest.param(2, 0, 0, 1, id="one by each of several"),
+        pytest.param(2, 30, 1, 1, id="one by who is ahead of others"),
+        pytest.param(2, 30, 0, 16, id="several where others accept nobody"),
     ],
 )
-def test_so_many_are_accepted_at_one_wake_up(workers: int, expected: int) -> None:
+def test_so_many_are_accepted_at_one_wake_up(
+    workers: int, mine: int, of_other: int, expected: int
+) -> None:
     """Others have their turn after that, and then whoever is left is accepted."""
     census = Census(workers) if workers > 1 else None
+    if census:
+        census.note(0, mine)
     place = Place(0, 1000, Board(workers, 0), Notices(workers), census)
     taken: list[socket.SocketType] = []
     # One that looks exactly once in a turn, as a worker's does not.
@@ -118,6 +124,10 @@ def test_so_many_are_accepted_at_one_wake_up(workers: int, expected: int) -> Non
         listener = Listener(door, loop, place, take)
         listener.resume()
         turn()
+        if census:
+            census.note(1, of_other)
+        while not taken:
+            turn()
         assert len(taken) == expected
         while len(taken) < 20:
             turn()
