@@ -96,6 +96,8 @@ class Resolver:
         the kernel's cache. Never true of a file that had changed just before *since*:
         it may have changed once more, and no timestamp tells, however late one looks.
         """
+        if self._root.is_remote:
+            return False  # nor is the root looked at: that may wait as well
         self._root.renew(now)
         if self._root.is_remote:
             return False

@@ -358,6 +358,8 @@ def _as_answer(head: bytes, reply: Reply) -> Answer | None:
     if evidence is None:
         return None
     if reply.file and len(plan.body) == 1 and isinstance(plan.body[0], Span):
+        if reply.file.is_remote:
+            return None  # one look before each use would wait for another machine
         file = weakref.ref(reply.file)
         return Answer(
             head,

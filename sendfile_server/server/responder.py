@@ -182,9 +182,9 @@ class Responder:
         residency = self._service.residency
         now = self._service.clock.now
 
-        def fill(pieces: list[bytes]) -> Reply | None:
+        def fill(pieces: list[bytes], *, is_same: bool) -> Reply | None:
             is_whole = sum(map(len, pieces)) == sum(map(len, spans))
-            is_one_version = is_whole and is_unchanged(file)
+            is_one_version = is_whole and is_same
             # Nothing was promised yet; and a head belongs to its body.
             if asked.attempts and not is_one_version:
                 return self._find(asked.again())
@@ -195,22 +195,23 @@ class Responder:
             reply = then(pieces)
             return reply if is_current else replace(reply, evidence=None)
 
-        def fill_later(pieces: list[bytes]) -> Reply | None:
+        def read_all() -> tuple[list[bytes], bool]:
+            pieces = [read(file, span.start, span.stop) for span in spans]
+            return pieces, is_unchanged(file)
+
+        def fill_later(result: tuple[list[bytes], bool]) -> Reply | None:
+            pieces, is_same = result
             for span, piece in zip(spans, pieces, strict=True):
                 if piece:
                     stop = span.start + len(piece)
                     residency.note_sent(file, span.start, stop)
-            return fill(pieces)
+            return fill(pieces, is_same=is_same)
 
         tried = [residency.try_read(file, span.start, span.stop) for span in spans]
         pieces = [piece for piece in tried if piece is not None]
         if len(pieces) == len(spans):
-            return fill(pieces)
-        return self._ask_pool(
-            asked,
-            lambda: [read(file, span.start, span.stop) for span in spans],
-            fill_later,
-        )
+            return fill(pieces, is_same=is_unchanged(file))
+        return self._ask_pool(asked, read_all, fill_later)
 
     def _ask_pool(
         self,

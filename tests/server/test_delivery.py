@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from running import Serve, Server, clock_ahead, pass_time, wait_until
+from tools import need
 from wire import Client, fetch, get
 
 MIB = 1 << 20
@@ -60,6 +61,30 @@ def take(client: Client, size: int) -> bytes:
 def threads(server: Server) -> int:
     """Count the threads of *server*."""
     return len(list(Path(f"/proc/{server.worker}/task").iterdir()))
+
+
+def test_loop_asks_no_network_file_system(
+    serve: Serve, site: Path, tmp_path: Path
+) -> None:
+    """Only threads do, which may wait for another machine."""
+    need("strace")
+    log = tmp_path / "strace"
+    remote = "inject=fstatfs:poke_exit=@arg2=6969000000000000"  # what NFS says
+    calls = ("-e", "trace=recvfrom,/stat", "-e", remote)
+    prefix = ("strace", "-f", "-qq", "-s", "200", "-o", str(log), *calls)
+    server = serve(site, "--workers", "1", prefix=prefix)
+    loop = server.worker
+    with Client(server.port) as client:
+        for _ in range(2):
+            for path in ("/digits.txt", "/digits.txt", "/mib.bin", "/missing", "/"):
+                assert client.request(path).status in (200, 404)
+            pass_time(1.5)  # what was found is to be looked at again
+    assert server.stop() == 0
+
+    served = log.read_text().partition("GET /digits.txt")[2]
+    assert "stat" in served
+    lines = [each for each in served.splitlines() if each.startswith(f"{loop} ")]
+    assert not [each for each in lines if "stat" in each]
 
 
 # What is remembered whole.
