@@ -83,23 +83,19 @@ class Root:
         return self._open_without_waiting(path, OPEN_FLAGS)
 
     def stat(self, path: bytes) -> os.stat_result:
-        """Return the state of *path*, wherever it leads, or raise OSError.
-
-        It may be outside the root: only to compare with what was found inside.
-        """
+        """Return the state of what is at *path* below the root, or raise OSError."""
         directory = self._directory
-        return os.stat(path, dir_fd=directory.number)
+        found = Descriptor(self._open(directory.number, path, LOOK_FLAGS))
+        return os.fstat(found.number)
 
     def stat_cached(self, path: bytes) -> os.stat_result:
-        """Do the same without waiting, or raise BlockingIOError; EXDEV if outside."""
+        """Do the same without waiting, or raise BlockingIOError."""
         found = Descriptor(self._open_without_waiting(path, LOOK_FLAGS))
         return os.fstat(found.number)
 
     def is_directory(self, path: bytes) -> bool:
         """Tell whether *path* is a directory, readable or not; may raise OSError."""
-        directory = self._directory
-        found = Descriptor(self._open(directory.number, path, LOOK_FLAGS))
-        return stat.S_ISDIR(os.fstat(found.number).st_mode)
+        return stat.S_ISDIR(self.stat(path).st_mode)
 
     def _open_without_waiting(self, path: bytes, flags: int) -> int:
         directory = self._directory

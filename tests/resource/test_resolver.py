@@ -462,6 +462,22 @@ def test_file_that_had_just_changed_never_holds(
         assert resolver.still_holds(evidence, since, now) is is_trusted
 
 
+@pytest.mark.parametrize("target", [b"/dir/index.html", b"/dir"])
+def test_file_that_left_the_root_holds_no_longer(
+    resolver: Resolver, tree: Path, tmp_path: Path, target: bytes
+) -> None:
+    """Though it is the same, and a link leads to it from where it was."""
+    now = _now()
+    evidence = resolver.resolve(target, now).evidence
+    assert evidence
+    assert resolver.still_holds(evidence, now, now)
+    (tree / "dir").rename(tmp_path / "outside")
+    (tree / "dir").symlink_to(tmp_path / "outside")
+    assert (tree / "dir").samefile(tmp_path / "outside")
+    assert not resolver.still_holds(evidence, now, now)
+    assert not resolver.still_holds(evidence, now, now + LONG)
+
+
 def test_directory_that_may_not_be_searched_holds_nothing(
     resolver: Resolver, tree: Path
 ) -> None:
