@@ -90,19 +90,22 @@ class Exchange:
 
     def _answer(self) -> bytes:
         """Return the response to what has come so far; nothing if it needs more."""
+        is_head = self._gate.first_line().startswith(b"HEAD ")
         try:
             head = self._gate.take_head()
             if head is None:
                 return b""
             request = parse_head(head)
         except ProtocolError as error:
-            plan, is_head = plan_refusal(error.status), False
+            plan = plan_refusal(error.status)
         else:
-            plan, is_head = self._plan(request), request.method == b"HEAD"
+            plan = self._plan(request)
         head = format_head(plan, self._clock.now, b"close")
+        if is_head:
+            plan = plan.without_body
         # No page is made of spans.
         body = [part for part in plan.body if isinstance(part, bytes)]
-        return head if is_head else b"".join((head, *body))
+        return b"".join((head, *body))
 
     def _plan(self, request: Request) -> Plan:
         if request.method == b"OPTIONS":

@@ -46,6 +46,11 @@ class Plan:
         """The length of the body in bytes."""
         return sum(map(len, self.body))
 
+    @property
+    def without_body(self) -> "Plan":
+        """What a HEAD gets, for which this would be the answer to a GET."""
+        return Plan(self.status, self.fields)
+
     def filled(self, pieces: Iterable[bytes]) -> "Plan":
         """Return the same plan with its spans replaced by *pieces*, in order."""
         left = iter(pieces)

@@ -150,6 +150,4 @@ def _meets_expectations(request: Request) -> bool:
 
 
 def _without_body_for_head(request: Request, plan: Plan) -> Plan:
-    if request.method != b"HEAD":
-        return plan
-    return Plan(plan.status, plan.fields)
+    return plan.without_body if request.method == b"HEAD" else plan

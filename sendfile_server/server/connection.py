@@ -372,6 +372,8 @@ class Connection:
         if not self._line and self._gate:
             self._line, self._began = self._gate.first_line(), perf_counter()
         plan = plan_refusal(status)
+        if self._line.startswith(b"HEAD "):
+            plan = plan.without_body
         head = format_head(plan, self._service.clock.now, b"close")
         return self._begin(plan, head, None)
 

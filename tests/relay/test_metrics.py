@@ -227,6 +227,10 @@ def test_only_the_pages_are_told(
             assert answer.status == status
             assert answer.fields["connection"] == "close"
             assert (answer.body == b"") is (method in ("HEAD", "OPTIONS"))
+    with Client(port_of_metrics(server)) as client:
+        client.send(b"HEAD / HTTP/1.1\r\n\r\n")  # which names no host
+        assert client.response("HEAD").status == 400
+        assert client.is_closed()
 
 
 def test_whoever_asks_oddly_gets_an_answer(

@@ -138,6 +138,30 @@ def test_requests_behind_an_unfinished_answer_are_served(
         assert client.response().body == b"hello\n"
 
 
+@pytest.mark.parametrize(
+    ("rest", "status"),
+    [
+        pytest.param(b" HTTP/1.1\r\n\r\n", 400, id="no host"),
+        pytest.param(b" HTTP/1.1\r\nHost: a\r\n", 400, id="no end"),
+        pytest.param(b" HTTP/1.3\r\nHost: a\r\n\r\n", 505, id="version"),
+        pytest.param(b"a" * 8192, 414, id="line"),
+        pytest.param(b" HTTP/1.1\r\nHost: %b" % (b"a" * 16384), 431, id="head"),
+    ],
+)
+def test_refused_head_gets_no_content(
+    serve: Serve, site: Path, rest: bytes, status: int
+) -> None:
+    """Whatever the status (RFC 9110 section 9.3.2)."""
+    server = serve(site, "--workers", "1")
+    with Client(server.port) as client:
+        client.send(b"HEAD /digits.txt" + rest)
+        client.socket.shutdown(socket.SHUT_WR)
+        answer = client.response("HEAD")
+        assert answer.status == status
+        assert answer.fields["content-length"] != "0"
+        assert client.is_closed()
+
+
 def test_http_1_0_closes_unless_asked(serve: Serve, site: Path) -> None:
     """A request of HTTP/1.0 without Connection gets one answer and the end."""
     server = serve(site, "--workers", "1")
