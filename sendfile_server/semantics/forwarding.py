@@ -16,7 +16,9 @@ _TOKEN = rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+"
 _QUOTED = rb"\"(?:[^\"\\]|\\.)*\""
 # An element and a parameter of RFC 7239 section 4.
 _ELEMENT = re.compile(rb"(?:[^\",]|%b)*" % _QUOTED)
-_PARAMETER = re.compile(rb"[ \t]*(%b)=(%b|%b)[ \t]*(;|$)" % (_TOKEN, _TOKEN, _QUOTED))
+_PARAMETER = re.compile(
+    rb"[ \t]*(?:(%b)=(%b|%b))?[ \t]*(;|$)" % (_TOKEN, _TOKEN, _QUOTED)
+)
 _ESCAPE = re.compile(rb"\\(.)")
 # An address with or without a port: RFC 7239 section 6; X-Forwarded-For has no
 # grammar, and an IPv6 address in it most often no brackets.
@@ -79,7 +81,8 @@ def split_forwarded(values: Sequence[bytes]) -> list[bytes]:
         if text[element.end() : position] == b'"':
             # Whoever left a quote open meant to swallow what our proxies wrote.
             return [*nodes, b""]
-        nodes.append(_find_for(element[0]))
+        if element[0].strip(b" \t"):
+            nodes.append(_find_for(element[0]))
     return nodes
 
 
@@ -90,7 +93,7 @@ def _find_for(element: bytes) -> bytes:
         if not parameter:
             return b""
         name, value, _ = parameter.groups()
-        if name.lower() == b"for":
+        if name and name.lower() == b"for":
             found.append(value)
         position = parameter.end()
     if len(found) != 1:

@@ -95,8 +95,11 @@ def test_lines_of_x_forwarded_for_are_one() -> None:
         ("for=192.0.2.43, for=198.51.100.17", ["192.0.2.43", "198.51.100.17"]),
         # And what is less well-formed.
         ("by=a", [""]),
-        ("", [""]),
-        ("for=a,,for=b", ["a", "", "b"]),
+        # Empty elements and pairs are none (RFC 9110 section 5.6.1.2).
+        ("", []),
+        ("for=a,, \t,for=b,", ["a", "b"]),
+        (";for=a;;by=b;", ["a"]),
+        (";", [""]),
         (" for=a ; by=b ,\tFOR=c", ["a", "c"]),
         ("for=a;for=b", [""]),
         ("for = a", [""]),
