@@ -42,7 +42,7 @@ class Counters:
         """Count what is in *batch*."""
         kinds = Counter(zip(batch.lines, batch.statuses, strict=True))
         for (line, status), count in kinds.items():
-            method = _METHODS.get(line[: line.find(b" ")], _OTHER)
+            method = _METHODS.get(line.partition(b" ")[0], _OTHER)
             self._requests[method, _STATUSES[status // 100 - 2]] += count
         durations = sorted(batch.took)
         for bucket, bound in enumerate(_BOUNDS):

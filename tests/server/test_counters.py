@@ -50,7 +50,7 @@ def test_each_response_is_counted(
             client.request("/mib.bin")
             client.request("/missing")
             client.request("/", method="DELETE")
-            client.send(b"NONSENSE\r\n\r\n")
+            client.send(b"GETX\r\n\r\n")  # which is no method, nor a line
             client.response()
 
     def all_is_told() -> bool:
