@@ -25,7 +25,7 @@ from sendfile_server.semantics.representations import (
 from sendfile_server.semantics.targets import (
     Base,
     Target,
-    format_directory_path,
+    format_location,
     parse_target,
 )
 
@@ -145,7 +145,7 @@ class Resolver:
             return Found(_refuse(error))
         evidence = Evidence(path, identity_of(state))
         if stat.S_ISDIR(state.st_mode) and not target.names_directory:
-            location = format_directory_path(target) + target.query
+            location = format_location(target)
             return Found(Redirect(location), evidence)
         if not stat.S_ISREG(state.st_mode):
             return Found(Refusal(404))
@@ -163,7 +163,7 @@ class Resolver:
         """Add the slash to a directory that may be searched but not read."""
         try:
             if not target.names_directory and self._root.is_directory(target.path):
-                return Redirect(format_directory_path(target) + target.query)
+                return Redirect(format_location(target))
         except OSError as error:
             return _refuse(error)
         return Refusal(403)

@@ -10,6 +10,8 @@ _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})?")
 # pchar of RFC 3986 section 3.3 without its escapes.
 _SAFE = "A-Za-z0-9._~!$&'()*+,;=:@-"
 _UNSAFE_IN_SEGMENT = re.compile(f"[^{_SAFE}]".encode())
+# And of its section 3.4; whatever is an escape stays one.
+_UNSAFE_IN_QUERY = re.compile(f"[^%/?{_SAFE}]|%(?![0-9A-Fa-f]{{2}})".encode())
 _BASE_PATH = re.compile(rf"/(?:(?!\.\.?/)[{_SAFE}]+/)*")
 # The one dot directory that is meant to be public (RFC 8615).
 _WELL_KNOWN = b".well-known"
@@ -97,14 +99,15 @@ def parse_target(raw: bytes, base: Base = ()) -> Target | int:
     return Target(below, last in (b"", b".", b".."), mark + query, base)
 
 
-def format_directory_path(target: Target) -> bytes:
-    """Return the absolute path of *target* with a slash at its end, encoded.
+def format_location(target: Target) -> bytes:
+    """Return the absolute path of *target* with a slash at its end, and the query.
 
-    It has no scheme, no host and no empty segment, so that it can never lead
-    away from this server.
+    Both are encoded. It has no scheme, no host and no empty segment, so that it can
+    never lead away from this server.
     """
     names = (*target.base, *target.segments)
-    return b"/" + b"".join(_encode(name) + b"/" for name in names)
+    path = b"".join(_encode(name) + b"/" for name in names)
+    return b"/" + path + _UNSAFE_IN_QUERY.sub(_escape, target.query)
 
 
 def _decode(segment: bytes) -> bytes | None:
@@ -117,4 +120,8 @@ def _decode(segment: bytes) -> bytes | None:
 
 
 def _encode(segment: bytes) -> bytes:
-    return _UNSAFE_IN_SEGMENT.sub(lambda byte: b"%%%02X" % ord(byte[0]), segment)
+    return _UNSAFE_IN_SEGMENT.sub(_escape, segment)
+
+
+def _escape(byte: re.Match[bytes]) -> bytes:
+    return b"%%%02X" % ord(byte[0])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sendfile_server.semantics.targets import (
     Base,
     Target,
-    format_directory_path,
+    format_location,
     is_base_path,
     parse_target,
     split_base_path,
@@ -257,7 +257,8 @@ def test_hidden(raw: bytes, is_hidden: bool) -> None:
         pytest.param(b"//evil.example", b"/evil.example/", id="no network path"),
         pytest.param(b"http://evil.example/a", b"/a/", id="no host"),
         pytest.param(b"/a/../b", b"/b/", id="dots are resolved"),
-        pytest.param(b"/a?b", b"/a/", id="the query is not part of it"),
+        pytest.param(b"/a?b/?c=%41&d", b"/a/?b/?c=%41&d", id="a query"),
+        pytest.param(b'/a?"<\\%zz^%4', b"/a/?%22%3C%5C%25zz%5E%254", id="what is none"),
         pytest.param(b"/a%20b", b"/a%20b/", id="a space"),
         pytest.param(b"/%0d%0aSet-Cookie:a", b"/%0D%0ASet-Cookie:a/", id="line ends"),
         pytest.param(b"/%25", b"/%25/", id="a percent sign"),
@@ -268,12 +269,10 @@ def test_hidden(raw: bytes, is_hidden: bool) -> None:
     ],
 )
 def test_location(raw: bytes, expected: bytes) -> None:
-    """The path of a directory is absolute, encoded, of this server, and at its base."""
+    """That of a directory is absolute, encoded, of this server, and at its base."""
     target = parse(raw)
-    assert format_directory_path(target) == expected
-    assert (
-        format_directory_path(replace(target, base=(b"s", b"t"))) == b"/s/t" + expected
-    )
+    assert format_location(target) == expected
+    assert format_location(replace(target, base=(b"s", b"t"))) == b"/s/t" + expected
 
 
 PIECES = st.sampled_from(
@@ -296,11 +295,11 @@ def test_nothing_leads_out_of_the_root(tail: bytes) -> None:
     for segment in target.segments:
         assert segment not in (b"", b".", b"..")
         assert not set(segment) & set(b"/\\\0")
-    location = format_directory_path(target)
+    location = format_location(target)
     assert location.startswith(b"/")
     assert not location.startswith(b"//")
     assert location.isascii()
-    assert parse_target(location) == Target(target.segments, True, b"")
+    assert replace(parse(location), query=b"") == Target(target.segments, True, b"")
     assert parse_target(b"http://x/" + tail) == target
 
 
@@ -324,9 +323,10 @@ def test_base_changes_nothing_below_it(names: list[str], tail: bytes) -> None:
     if isinstance(at_top, Target):
         assert below == replace(at_top, base=base)
         assert isinstance(below, Target)
-        location = format_directory_path(below)
-        assert location == value.encode() + format_directory_path(at_top)[1:]
-        assert parse(location, base) == Target(at_top.segments, True, b"", base)
+        location = format_location(below)
+        assert location == value.encode() + format_location(at_top)[1:]
+        again = parse(location, base)
+        assert replace(again, query=b"") == Target(at_top.segments, True, b"", base)
     elif at_top == 400:
         assert below == 400
 
@@ -335,7 +335,7 @@ def test_base_changes_nothing_below_it(names: list[str], tail: bytes) -> None:
 @settings(deadline=None, max_examples=200)
 def test_every_directory_can_be_named(segments: list[bytes]) -> None:
     """Whatever a directory is called, its Location decodes to just that."""
-    location = format_directory_path(Target(tuple(segments), False, b""))
+    location = format_location(Target(tuple(segments), False, b""))
 
     assert [unquote_to_bytes(each) for each in location.split(b"/")[1:-1]] == segments
     assert parse(location).segments == tuple(segments)
