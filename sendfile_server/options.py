@@ -130,8 +130,7 @@ def whole_number(minimum: int, maximum: int = 2**31) -> Callable[[str], int]:
         # int() refuses the longest runs of digits, and 20 are too many already.
         number = int(match[1][:20]) if match else -1
         if not minimum <= number <= maximum:
-            bound = f" up to {maximum}" if maximum < 2**31 else " or more"
-            raise ValueError(f"expected a whole number of {minimum}{bound}")
+            raise ValueError(f"expected a whole number of {minimum} up to {maximum}")
         return number
 
     return parse
@@ -140,7 +139,7 @@ def whole_number(minimum: int, maximum: int = 2**31) -> Callable[[str], int]:
 def parse_seconds(value: str) -> float:
     number = float(value) if _DECIMAL.fullmatch(value) else 0.0
     if not 0 < number < 2**31:
-        raise ValueError("expected a number of seconds above 0")
+        raise ValueError("expected a number of seconds above 0 and below 2147483648")
     return number
 
 

@@ -94,6 +94,9 @@ def run(
         pytest.param(("{site}", "--workers", "0"), "1 up to 1024", id="no workers"),
         pytest.param(("{site}", "--threads", "x"), "whole number", id="not a number"),
         pytest.param(("{site}", "--grace", "1.5"), "whole number", id="not whole"),
+        pytest.param(
+            ("{site}", "--grace", "9" * 12), "0 up to 2147483648", id="too long"
+        ),
         pytest.param(("{site}", "--send-timeout", "0"), "above 0", id="no time at all"),
         pytest.param(("{site}", "--send-timeout", "nan"), "above 0", id="not a time"),
         pytest.param(("{site}", "--index", "a/b"), "file name", id="index with slash"),

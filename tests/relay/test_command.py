@@ -55,7 +55,7 @@ def run(*arguments: str, **environment: str) -> Done:
         ),
         pytest.param((*HERE, "--send-proxy", "v3"), "v1 or v2", id="no version"),
         pytest.param((*HERE, "--pipe", "x"), "--pipe-size", id="unknown option"),
-        pytest.param((*HERE, "--record-size", "0"), "1 or more", id="no room"),
+        pytest.param((*HERE, "--record-size", "0"), "1 up to 2147483648", id="no room"),
         pytest.param((*HERE, "--record-age", "0"), "above 0", id="no age"),
         pytest.param((*HERE, "--record", "/no/such"), "No such", id="no directory"),
         pytest.param((*HERE, "--record", "/dev/null"), "Not a dir", id="a device"),
