@@ -5,11 +5,12 @@ import resource
 import socket
 import struct
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 
 from benchmarks import BenchmarkError, UnavailableError
 from benchmarks.connections import count_each
-from benchmarks.load import HOST, measure
+from benchmarks.load import HOST, Figures, measure
 from benchmarks.scenarios.model import Scenario, Target
 from benchmarks.scenarios.two_workers import PAIR, PROCESSES
 from benchmarks.scenarios.with_wrk import HOT_1K, prepare
@@ -25,6 +26,8 @@ OPTIONS = (
     *("--keepalive-timeout", "3600"),
 )
 BESIDE_IDLE = "ours@idle"
+# How long requests take is asked apart: of a full server it is how long they queue.
+PACED = replace(HOT_1K.load, script="paced")
 
 _FILES = 13_000
 """For each process: of the server, and here."""
@@ -49,20 +52,26 @@ def play(session: Session, contenders: tuple[str, ...]) -> Iterator[Round]:
             }
             for server in servers.values():
                 server.wait_for_processes(PROCESSES[PAIR])
-            loads = {name: prepare(each, HOT_1K) for name, each in servers.items()}
+            load = HOT_1K.load
+            sizes = {name: prepare(each, HOT_1K)[1] for name, each in servers.items()}
             for name, server in servers.items():
-                measure(server, *loads[name], seconds=1, seed=0)  # warms up
+                measure(server, load, sizes[name], seconds=1, seed=0)  # warms up
             taken_kib = 0
             if BESIDE_IDLE in servers:
-                server, size = servers[BESIDE_IDLE], loads[BESIDE_IDLE][1]
+                server = servers[BESIDE_IDLE]
                 before = server.pss_kib()
-                open_idle(stack, server.port, size)
+                open_idle(stack, server.port, sizes[BESIDE_IDLE])
                 taken_kib = server.pss_kib() - before
             figures: Round = {}
             for name in turn_order(contenders, number):
-                figures[name] = measure(
-                    servers[name], *loads[name], seconds=session.seconds, seed=number
+                turn = partial(
+                    measure,
+                    servers[name],
+                    size=sizes[name],
+                    seconds=session.seconds,
+                    seed=number,
                 )
+                figures[name] = turn(load) | latencies(turn(PACED))
             if BESIDE_IDLE in servers:
                 check_idle(servers[BESIDE_IDLE])
                 figures[BESIDE_IDLE]["idle_kib_each"] = taken_kib / COUNT
@@ -100,6 +109,11 @@ def open_idle(stack: contextlib.ExitStack, port: int, size: int) -> None:
             missing -= len(data)
 
 
+def latencies(figures: Figures) -> Figures:
+    """Return how long requests took, and nothing else."""
+    return {name: each for name, each in figures.items() if name.endswith("_ms")}
+
+
 def check_idle(server: Server) -> None:
     """Raise BenchmarkError if the server has closed one of them meanwhile."""
     held = sum(count_each(server.pids(), server.port))
@@ -122,6 +136,7 @@ SCENARIO = Scenario(
     ),
     settings={
         "load": asdict(HOT_1K.load),
+        "load_for_latency": asdict(PACED),
         "idle_connections": COUNT,
         "options": OPTIONS,
         "memory": "PSS of the server's processes; not what the kernel takes",
