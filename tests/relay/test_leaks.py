@@ -14,9 +14,11 @@ from cycles import Collector
 from relaying import Relay, descriptors, reset
 from running import Server, wait_until
 
-# So many at once, from so many addresses, or the ports of one would run out.
 PARALLEL = 100
+# Where clients are, by their numbers: at ports that the kernel gives to nobody, or it
+# would have none left for other tests, until those of closed connections are forgotten.
 SOURCES = [f"127.0.0.{number}" for number in range(2, 22)]
+FIRST_PORT = 10_000
 
 Serve = Callable[[socket.socket], Awaitable[None]]
 
@@ -123,7 +125,9 @@ async def use(ports: dict[str, int], first: int, count: int) -> None:
             door, how = USES[number % len(USES)]
             with socket.socket() as client:
                 client.setblocking(False)
-                client.bind((SOURCES[number % len(SOURCES)], 0))
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                port, source = divmod(number, len(SOURCES))
+                client.bind((SOURCES[source], FIRST_PORT + port))
                 await loop.sock_connect(client, ("127.0.0.1", ports[door]))
                 await how(client, number)
 
