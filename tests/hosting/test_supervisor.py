@@ -37,6 +37,15 @@ def begin(server: Server) -> Client:
     return client
 
 
+def start_slowly(serve: Serve, site: Path) -> Server:
+    """Start a server whose only worker, and each that follows it, takes its time."""
+    need("strace")
+    # Every worker makes itself a loop.
+    slow = ("-e", "trace=epoll_create1", "-e", "inject=epoll_create1:delay_enter=2s")
+    prefix = ("strace", "-f", "-qq", "-o", "/dev/null", *slow)
+    return serve(site, "--workers", "1", prefix=prefix)
+
+
 def has_ended(descriptor: int, seconds: float) -> bool:
     """Wait for the process of a pidfd, whoever is its parent now."""
     return bool(select.select([descriptor], [], [], seconds)[0])
@@ -146,11 +155,7 @@ def test_stopped_worker_ends_though_its_successor_failed(
     serve: Serve, site: Path
 ) -> None:
     """Whichever of its number is ready next, no process stays behind."""
-    need("strace")
-    # Every worker makes itself a loop, and takes its time.
-    slow = ("-e", "trace=epoll_create1", "-e", "inject=epoll_create1:delay_enter=2s")
-    prefix = ("strace", "-f", "-qq", "-o", "/dev/null", *slow)
-    server = serve(site, "--workers", "1", prefix=prefix)
+    server = start_slowly(serve, site)
     victim = server.worker
     os.kill(victim, signal.SIGSTOP)
     wait_until(lambda: len(server.children()) == 2, "its successor")
@@ -166,10 +171,7 @@ def test_successor_that_never_starts_is_not_joined_by_others(
     serve: Serve, site: Path
 ) -> None:
     """Where starting takes long, more that start would only make it longer."""
-    need("strace")
-    slow = ("-e", "trace=epoll_create1", "-e", "inject=epoll_create1:delay_enter=2s")
-    prefix = ("strace", "-f", "-qq", "-o", "/dev/null", *slow)
-    server = serve(site, "--workers", "1", prefix=prefix)
+    server = start_slowly(serve, site)
     victim, counts = server.worker, set()
 
     def are(count: int) -> bool:
